@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 _MOST_GROUPS: Final = 1000
 
 
-def refuse_unknown(reads: RemoteReads, status: JobStatus, only: Collection[str], stops: Collection[str] = ()) -> None:
-    """Raise a usage error for one of *only*, or of *stops*, that is no word of ours, and that no request is."""
+def refuse_unknown(
+    reads: RemoteReads,
+    status: JobStatus,
+    only: Collection[str],
+    stops: Collection[str] = (),
+    *,
+    undone: str = "written",
+) -> None:
+    """Raise a usage error for one of *only*, or of *stops*, that is no word of ours, and that no request is.
+
+    undone: what was not done for it.
+    """
     asked: list[tuple[str, Collection[str], RequestChoice]]
     asked = [(word, (*OFFERED, *KNOWN_ERRORS), RequestChoice(only=frozenset({word}))) for word in only]
     asked += [(word, KNOWN_STOPS, RequestChoice(stops=frozenset({word}))) for word in stops]
@@ -28,7 +38,7 @@ def refuse_unknown(reads: RemoteReads, status: JobStatus, only: Collection[str],
         if word not in known and not reads.chosen_requests(status.job.id, choice, above=0, limit=1):
             meant = humanize.nearest(word, known)
             raise HintedUsageError(
-                f'no request of job {status.job.public_id} is "{humanize.plain(word)}"; nothing was written',
+                f'no request of job {status.job.public_id} is "{humanize.plain(word)}"; nothing was {undone}',
                 hint=" ".join(filter(None, (meant, words_there_are(reads, status)))),
             )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from orchestrator.domain import errors, humanize, job_spec, model, money
 from orchestrator.domain.pilot import AfterPilot
 from orchestrator.domain.priming import CacheUse
 from orchestrator.ports import engine, streams
+from orchestrator.ports.alike_problems import next_step
 
 if TYPE_CHECKING:
     from orchestrator.cli.job_files import JobFile
@@ -28,7 +31,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 STDIN: Final = "-"
+_ADDRESS: Final = re.compile(r"(https?|ftp|s3|gs)://", re.IGNORECASE)
 STDIN_NAME: Final = "<stdin>"
+LEAVE_OUT: Final = "leave the bad lines out with --skip-bad"
 #: What says that only some requests are sent.
 TRIAL_FLAGS: Final = ("--limit", "--sample", "--seed")
 
@@ -37,7 +42,8 @@ TRIAL_FLAGS: Final = ("--limit", "--sample", "--seed")
 class InputOptions:
     """INPUT as it was given, and the options that say what becomes of it. paths: "-" is standard input.
 
-    Several are files of one prompt each. table: how requests are made of rows. job_file: that said it, if one did.
+    Several are files of requests, or with a template of one prompt each. table: how requests are made of rows.
+    job_file: that said it, if one did.
     """
 
     paths: tuple[str, ...]
@@ -68,7 +74,12 @@ class InputOptions:
         return job_spec.name_of(os.path.dirname(os.path.realpath(self.path)))  # noqa: PTH120 - as realpath
 
     def fit(self) -> InputOptions:
-        """The same. Raises a usage error for rows without a template, and for a template without rows."""
+        """The same. Raises a usage error for an address, rows without a template, and a template without rows."""
+        for path in self.paths:
+            if _ADDRESS.match(path):
+                is_web = path.lower().startswith("http")
+                hint = f"fetch it first{f': curl -fLO {shlex.quote(path)}' if is_web else ''}"
+                raise HintedUsageError(f"{humanize.plain(path)} is an address; INPUT is a file", hint=hint)
         self.table.refuse_unfit(self.paths)
         return self
 
@@ -82,9 +93,11 @@ class InputOptions:
         )
         if self.table.has_template:
             return self.table.source(self.paths, settings, rules)
-        from orchestrator.inputs import open_source
+        from orchestrator.inputs import JoinedSource, open_source
 
-        return open_source(self.path, rules=rules, max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
+        most = limits.MAX_INPUT_LINE_BYTES
+        sources = [open_source(each, rules=rules, max_line_bytes=most) for each in self.paths]
+        return sources[0] if len(sources) == 1 else JoinedSource(sources, name=humanize.count(len(sources), "file"))
 
     def new_job(self, settings: Settings) -> job_spec.NewJob:
         """What the job is, before its first line is read."""
@@ -92,7 +105,8 @@ class InputOptions:
         if self.path == STDIN:
             source = STDIN_NAME
         elif len(self.paths) > 1:
-            source = humanize.count(len(self.paths), "file")
+            last = humanize.readable(os.path.realpath(self.paths[-1]))
+            source = f"{source} … {last} ({humanize.count(len(self.paths), 'file')})"
         schema = None if self.table.schema is None else self.table.schema.schema.text
         options = replace(self.job_options, schema=schema)
         new = options.new_job(source, default_name=self.stem, default_version=settings.api.version)
@@ -218,11 +232,10 @@ def refused_input(source_name: str, taken: engine.IngestResult, *, may_skip: boo
     may_skip: the command takes --skip-bad, and it was not given.
     """
     shown = near_path(source_name)
+    has = "have" if any(each.place for each in taken.problems) else "has"
+    hint = next_step(taken.problems, taken.fit, LEAVE_OUT if may_skip else None)
     return errors.InputError(
-        f"{shown} has {humanize.count(taken.problem_count, 'problem')}; nothing was stored or sent",
-        hint="fix them, or leave the bad lines out with --skip-bad"
-        if may_skip and not concerns_whole_file(taken.problems)
-        else None,
+        f"{shown} {has} {humanize.count(taken.problem_count, 'problem')}; nothing was stored or sent", hint=hint
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
+from orchestrator.ports.alike_problems import next_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.estimates import EstimateResult
     from orchestrator.ports.streams import InputProblem
-_ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"
+_SKIP: Final = "pass skip_bad=True"
 
 
 def not_open(way: str = "use it inside `async with`") -> UsageError:
@@ -72,11 +73,12 @@ class RefusedError(OrchestratorError):
         self.taken = taken
 
 
-def refusal(name: str, taken: IngestResult | EstimateResult, *, hint: str = _ALL_OR_NOTHING) -> InputRefused:
-    """The error for an input that was refused; *name* stands before ":line"."""
+def refusal(name: str, taken: IngestResult | EstimateResult, *, hint: str | None = None) -> InputRefused:
+    """The error for an input that was refused; *name* stands before ":line". hint: None: by its problems."""
     from orchestrator.inputs import problem_lines
 
     told = "\n".join(problem_lines(name, taken.problems, total=taken.problem_count))
     count = taken.problem_count
+    hint = f"nothing was stored; {next_step(taken.problems, taken.fit, _SKIP)}" if hint is None else hint
     what = "1 problem" if count == 1 else f"{count:,} problems"
     return InputRefused(f"{name} has {what}", taken.problems, count=count, cause=told, hint=hint)

@@ -316,7 +316,11 @@ class JobAppender:
             async for chunk in chunks:
                 problems = tuple(item for item in chunk if isinstance(item, streams.InputProblem))
                 if problems:
-                    raise refusal(source.name, _refused(problems), hint=f"{added:,} requests before them were added")
+                    raise refusal(
+                        source.name,
+                        engine.IngestResult.refusal(problems),
+                        hint=f"{added:,} requests before them were added",
+                    )
                 lines = [item for item in chunk if isinstance(item, streams.InputLine)]
                 await self._add(source_codec.number_lines(lines, above=self._count))
                 self._count += len(lines)
@@ -354,8 +358,3 @@ class _Beginning:
 
     async def chunks(self) -> AsyncGenerator[Sequence[streams.InputLine | streams.InputProblem], None]:
         yield self._lines
-
-
-def _refused(problems: tuple[streams.InputProblem, ...]) -> engine.IngestResult:
-    shown = problems[:_SHOWN]
-    return engine.IngestResult(job=None, attached=False, problems=shown, problem_count=len(problems), refused=0)

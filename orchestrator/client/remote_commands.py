@@ -117,8 +117,8 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands, esti
         try:
             answer = await self._post("estimate", query, content=content, timeout=self._ingest_timeout())
         except RefusedError as exc:
-            problems = exc.taken.problems
-            return estimates.EstimateResult(estimate=None, problems=problems, problem_count=exc.taken.problem_count)
+            problems, count, fit = exc.taken.problems, exc.taken.problem_count, exc.taken.fit
+            return estimates.EstimateResult(estimate=None, problems=problems, problem_count=count, fit=fit)
         view = msgspec.convert(answer, EstimateView)
         return estimates.EstimateResult(estimate=view.to_estimate(), problems=(), problem_count=0)
 

@@ -27,6 +27,7 @@ from orchestrator.domain import (
     queries,
     result_lines,
 )
+from orchestrator.domain.result_choice import ALL_RESULTS, ResultChoice
 from orchestrator.domain.result_outcome import INVALID_ANSWER, RETRIED_STOPS, Outcome
 from orchestrator.ports.streams import Rendering, is_stdout
 
@@ -70,7 +71,7 @@ class Output:
         if signature is None or self._seen == (job, signature):
             return
         if not await self._is_own(reader, job):
-            raise foreign(self.path)
+            raise _would_lose(self.path) if self.shape.only.words else foreign(self.path)
         self._seen = (job, signature)
 
     async def write(self, reader: RemoteReader, job: ids.JobId, *, trial: bool = False) -> int:
@@ -108,13 +109,13 @@ class Output:
         """True if the file there is this job's, as JSON Lines, of our shape, or of what its name tells."""
         from orchestrator.client.results_table import is_rendering_of
 
-        if await is_output_of(self.path, reader, job):
+        if await is_output_of(self.path, reader, job, self.shape.only):
             return True
         kinds = {self.shape.format}
         with suppress(errors.UsageError):  # a name that tells nothing that could be written
             kinds.add(answer_table.told_format(self.path))
         for kind in kinds - {answer_table.OutputFormat.JSONL}:
-            if await is_rendering_of(self.path, kind, reader, job):
+            if await is_rendering_of(self.path, kind, reader, job, self.shape.only):
                 return True
         return False
 
@@ -127,9 +128,18 @@ def foreign(path: str) -> errors.OutputError:
     )
 
 
-async def is_output_of(path: str, reader: RemoteReader, job: ids.JobId) -> bool:
-    """True if each line of the file at *path* is a result of *job*: a current one, or a failure that was retried."""
-    walk = _ResultCursor(reader, job)
+def _would_lose(path: str) -> errors.OutputError:
+    """The error for a file that may have results which --only leaves out."""
+    cause = "it is no earlier output of the same --only, and what it has would be lost"
+    return errors.OutputError(f"{humanize.readable(path)} is there already", cause=cause, hint=_REMEDY)
+
+
+async def is_output_of(path: str, reader: RemoteReader, job: ids.JobId, only: ResultChoice = ALL_RESULTS) -> bool:
+    """True if each line of the file at *path* is a result of *job*: a current one, or a failure that was retried.
+
+    only: each is a current one that is wanted.
+    """
+    walk = _ResultCursor(reader, job, only)
     try:
         async with aclosing(_lines(path)) as pieces:
             async for lines in pieces:
@@ -144,9 +154,10 @@ async def is_output_of(path: str, reader: RemoteReader, job: ids.JobId) -> bool:
 class _ResultCursor:
     """Reads a job's results in step with a file that has some of them, in the same order."""
 
-    def __init__(self, reader: RemoteReader, job: ids.JobId) -> None:
+    def __init__(self, reader: RemoteReader, job: ids.JobId, only: ResultChoice) -> None:
         self._reader = reader
         self._job = job
+        self._only = only
         self._rows: list[queries.ResultRow] = []
         self._at = 0
         self._above = 0
@@ -169,9 +180,11 @@ class _ResultCursor:
         return _line_of(row) == line or await self._was_failure(parsed)
 
     async def _next(self) -> queries.ResultRow | None:
-        if self._at == len(self._rows):
-            self._rows = await self._reader.read(lambda reads: reads.results(self._job, above=self._above, limit=_PAGE))
-            self._at, self._above = 0, self._rows[-1].number if self._rows else self._above
+        while self._at == len(self._rows):
+            page = await self._reader.read(lambda reads: reads.results(self._job, above=self._above, limit=_PAGE))
+            if not page:
+                return None
+            self._at, self._above, self._rows = 0, page[-1].number, self._only.of(page)
         return self._rows[self._at] if self._rows else None
 
     async def _reach(self, custom_id: str) -> bool:
@@ -196,7 +209,7 @@ class _ResultCursor:
 
     async def _was_failure(self, parsed: _OutputLine) -> bool:
         """True for a result of this job's that was asked for again since: a failure, or an answer that was replaced."""
-        if parsed.kind == "succeeded" and parsed.stop_reason not in RETRIED_STOPS:
+        if self._only.words or (parsed.kind == "succeeded" and parsed.stop_reason not in RETRIED_STOPS):
             return False
         self._looked_up += 1
         if self._looked_up > _LOOKED_UP:

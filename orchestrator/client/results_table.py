@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain import answer_table, errors, ids, model, queries
-from orchestrator.domain.result_choice import INVALID
+from orchestrator.domain.result_choice import ALL_RESULTS, INVALID, ResultChoice
 from orchestrator.domain.result_lines import MAX_LINE_BYTES
 from orchestrator.domain.result_outcome import RETRIED_STOPS
 from orchestrator.domain.row_columns import ColumnKind, RowColumn
@@ -34,29 +34,37 @@ _MOST_LINE_BYTES: Final = 2 * MAX_LINE_BYTES
 csv.field_size_limit(max(csv.field_size_limit(), _MOST_LINE_BYTES))
 
 
-async def is_rendering_of(path: str, kind: answer_table.OutputFormat, reader: RemoteReader, job: ids.JobId) -> bool:
-    """True if the file at *path* was written of results of *job* as a *kind*."""
+async def is_rendering_of(
+    path: str,
+    kind: answer_table.OutputFormat,
+    reader: RemoteReader,
+    job: ids.JobId,
+    only: ResultChoice = ALL_RESULTS,
+) -> bool:
+    """True if the file at *path* was written of results of *job* as a *kind*. only: of these alone, as they are now."""
     if kind is answer_table.OutputFormat.PARQUET:
         from orchestrator.results import parquet_job
 
         public_id = (await reader.read(lambda reads: reads.get(job))).public_id
-        return await asyncio.to_thread(parquet_job, path) == public_id
+        return not only.words and await asyncio.to_thread(parquet_job, path) == public_id
     stop = threading.Event()
     try:
         if kind is answer_table.OutputFormat.TXT:
-            return await _holds_texts(_blocks(path, stop), _results(reader, job, with_rows=False))
+            return await _holds_texts(_blocks(path, stop), _results(reader, job, only, with_rows=False))
         found = await reader.read(lambda reads: (reads.row_columns(job), reads.get(job)))
-        return await _TableWalk(kind, *found, reader).holds(_records(_blocks(path, stop), kind))
+        return await _TableWalk(kind, *found, reader, only).holds(_records(_blocks(path, stop), kind))
     except (errors.InputError, OSError, UnicodeDecodeError, csv.Error):  # no file, or none of ours
         return False
     finally:
         stop.set()
 
 
-async def _results(reader: RemoteReader, job: ids.JobId, *, with_rows: bool) -> AsyncIterator[queries.ResultRow]:
+async def _results(
+    reader: RemoteReader, job: ids.JobId, only: ResultChoice, *, with_rows: bool
+) -> AsyncIterator[queries.ResultRow]:
     above = 0
     while page := await reader.read(lambda reads: reads.results(job, above=above, limit=_PAGE, rows=with_rows)):  # noqa: B023 - read before it moves on
-        for result in page:
+        for result in only.of(page):
             yield result
         above = page[-1].number
 
@@ -112,12 +120,18 @@ class _TableWalk:
     """The records of a table beside the results of a job, in the same order."""
 
     def __init__(
-        self, kind: answer_table.OutputFormat, own: Iterable[RowColumn], job: model.JobSnapshot, reader: RemoteReader
+        self,
+        kind: answer_table.OutputFormat,
+        own: Iterable[RowColumn],
+        job: model.JobSnapshot,
+        reader: RemoteReader,
+        only: ResultChoice,
     ) -> None:
+        self._only = only
         self._kind, self._own, self._schema = kind, tuple(own), job.answer_schema
         self._reuses = job.dedupe
         self._reader, self._job = reader, job.id
-        self._results = _results(reader, job.id, with_rows=True)
+        self._results = _results(reader, job.id, only, with_rows=True)
         self._looked_up = 0
 
     async def holds(self, records: Iterator[list[list[str]]]) -> bool:
@@ -151,7 +165,8 @@ class _TableWalk:
         return [meant.get(name, name) for name in header]
 
     async def _is_ours(self, record: list[str]) -> bool:
-        if self._cell(record, "status") in _NOT_FINAL or self._cell(record, "stop_reason") in RETRIED_STOPS:
+        may_differ = self._cell(record, "status") in _NOT_FINAL or self._cell(record, "stop_reason") in RETRIED_STOPS
+        if may_differ and not self._only.words:
             return await self._was_failure(record)
         from orchestrator.results import defused
 

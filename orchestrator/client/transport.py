@@ -217,8 +217,9 @@ def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
         case problem_details.INPUT_REFUSED:
             listed = tuple(msgspec.convert(each, LineProblemView).to_problem() for each in answer["problems"])
             count: int = answer["problem_count"]
+            fit: int = answer.get("fit", 0)  # a daemon of another version does not say it
             return errors.RefusedError(
-                IngestResult(job=None, attached=False, problems=listed, problem_count=count, refused=0)
+                IngestResult(job=None, attached=False, problems=listed, problem_count=count, refused=0, fit=fit)
             )
         case problem_details.DOES_NOT_APPLY:
             return errors.DoesNotApplyError(str(answer.get("title")))

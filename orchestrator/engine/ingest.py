@@ -30,7 +30,15 @@ from orchestrator.ports.alike_problems import AlikeProblems
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
 from orchestrator.ports.runtime import Clock, Entropy, NoPrices, Prices, rates_on
-from orchestrator.ports.streams import KEPT_RAW_BYTES, InputLine, InputProblem, Source, UnmarkedSource, notices_of
+from orchestrator.ports.streams import (
+    KEPT_RAW_BYTES,
+    InputLine,
+    InputProblem,
+    Source,
+    UnmarkedSource,
+    files_of,
+    notices_of,
+)
 
 log = get_logger(__name__)
 
@@ -102,11 +110,13 @@ class Ingestor:
 
     async def _read(self, job: JobRow, source: Source, reading: _Reading) -> None:
         # Reading and checking the next chunk, and storing this one, take about as long, each in its own thread.
+        files = files_of(source)
         async with aclosing(prefetch(source.chunks())) as chunks:
             async for chunk in chunks:
                 lines = [item for item in chunk if isinstance(item, InputLine)]
-                problems = [item for item in chunk if isinstance(item, InputProblem)]
+                problems = [files.placed(item) for item in chunk if isinstance(item, InputProblem)]
                 reading.check_bounds(lines)
+                reading.fit += len(lines)
                 if lines and not reading.is_lost:
                     await self._store.add(job.id, lines, self._clock.now())
                     reading.taken += len(lines)
@@ -124,6 +134,7 @@ class Ingestor:
             problems = [_repeated(source, duplicate) for duplicate in duplicates]
             reading.note(problems)
             reading.taken -= len(duplicates)
+            reading.fit -= len(duplicates)
             if problems and not reading.is_lost:
                 await self._store.add_refused(job.id, problems)
 
@@ -218,7 +229,7 @@ class _Reading:
         self._alike = AlikeProblems()
         self.under_cap: str | None = None  # how the job will go under its cap
         self.notices: Sequence[str] = ()  # of the source
-        self.taken = 0
+        self.taken = self.fit = 0  # lines that are stored; lines without a problem, stored or not
         self.refused = 0  # lines with problems
         self._last_line = 0
         self._problems: list[InputProblem] = []
@@ -264,6 +275,7 @@ class _Reading:
             refused=0 if job is None else self.refused,
             under_cap=None if job is None or attached else self.under_cap,
             notices=self.notices,
+            fit=self.fit,
         )
 
 
@@ -328,12 +340,15 @@ def _changed(source: Source, old: JobRow) -> errors.InputError:
 
 def _repeated(source: Source, duplicate: Duplicate) -> InputProblem:
     """The problem of a line whose custom_id is taken, with both line numbers; `raw` can be handed in again."""
+    files = files_of(source)
+    first = files.place(duplicate.first_line) or f"{source.name}:{duplicate.first_line}"
     return InputProblem(
         line=duplicate.line,
         field="custom_id",
-        message=f"{duplicate.custom_id!r} is taken by {source.name}:{duplicate.first_line}",
+        message=f"{duplicate.custom_id!r} is taken by {first}",
         remedy="give every request of a job a custom_id of its own",
         raw=input_line(duplicate.custom_id, duplicate.params, duplicate.row)[:KEPT_RAW_BYTES],
+        place=files.place(duplicate.line),
     )
 
 

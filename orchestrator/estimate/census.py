@@ -7,12 +7,12 @@ from datetime import date
 from random import Random
 from typing import Final
 
-from orchestrator.domain import token_bounds
+from orchestrator.domain import humanize, token_bounds
 from orchestrator.domain.billing import US_ONLY
 from orchestrator.domain.cache_marker import LikelyMarks
 from orchestrator.domain.job_estimate import KindOfRequests
 from orchestrator.domain.json_text import UNREADABLE
-from orchestrator.domain.model_generation import generation_of
+from orchestrator.domain.model_generation import generation_of, undated
 from orchestrator.domain.priming import CacheUse
 from orchestrator.domain.rough_size import rough_content, script_of
 from orchestrator.estimate.cache_census import CacheCensus
@@ -82,6 +82,14 @@ class Census:
             begins = self._prices.begins(model, self._day) if tally.price is None else None
             if begins is not None:
                 yield model, begins
+
+    def guesses(self) -> Iterator[tuple[str, str]]:
+        """The models that have no price and are not known, and a guess at what is meant; empty: none is like it."""
+        without = [model for model, tally in self.models.items() if tally.price is None and model != _OTHERS]
+        known = self._prices.models() if without else []
+        for model in without if known else ():
+            if undated(model) not in known:
+                yield model, humanize.nearest(model, known)
 
     def add(self, params: bytes) -> Placed | None:
         """Take one request that passed intake. None: it costs nothing, as the API will refuse it, or it is not sent."""

@@ -226,6 +226,9 @@ def _hints(census: Census, cost: CostEstimate) -> Iterator[str]:
     prompts, answers = cost.prompts_nanos, cost.answers_nanos
     if largest >= _LONG_ANSWER and prompts is not None and answers is not None and answers > _MOSTLY * prompts:
         yield f"max_tokens is {largest:,}: a smaller one, if answers are shorter, lowers what this can cost"
+    for model, meant in census.guesses():
+        guess = f": {meant}" if meant else ""
+        yield f"{safe_name(model)} is no model that is known here, and the API may refuse it{guess}"
     for model, begins in census.begins():
         yield f"your price file has {safe_name(model)} from {begins} on: give it a price for today, too"
     if census.unbounded is not None:

@@ -278,7 +278,8 @@ class SurveyingEstimator(Estimator, Estimates):
         found = await check_source(survey, _ANY_BATCH, max_problems=terms.max_problems)
         is_lost = any(problem.line == 0 for problem in found.problems) or not found.requests
         if found.problem_count and (is_lost or not terms.skip_bad):
-            return EstimateResult(estimate=None, problems=tuple(found.problems), problem_count=found.problem_count)
+            problems, count = tuple(found.problems), found.problem_count
+            return EstimateResult(estimate=None, problems=problems, problem_count=count, fit=found.requests)
         told = await survey.estimate()
         refused = None if cap is None else refused_under_a_cap(told, new.per_request_nanos)
         told = told if refused is None else replace(told, under_cap=refused)

@@ -16,16 +16,18 @@ from starlette.routing import Match
 
 from orchestrator.domain import batches_api, errors, humanize
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.alike_problems import next_step
 from orchestrator.views.job_views import LineProblemView
 from orchestrator.views.problem_details import CONTENT_TYPE, ProblemView, RefusedView, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator
 
     from starlette.requests import Request
     from starlette.types import Scope, Send
 
-    from orchestrator.ports import streams
+    from orchestrator.ports.engine import IngestResult
+    from orchestrator.ports.estimates import EstimateResult
 
 
 log = get_logger(__name__)
@@ -47,16 +49,17 @@ def problem_response(exc: errors.OrchestratorError) -> Response:
     return answer
 
 
-def input_refused(problems: Iterable[streams.InputProblem], count: int) -> Response:
-    """An input that was read and refused, with its first *problems*."""
+def input_refused(found: IngestResult | EstimateResult) -> Response:
+    """An input that was read and refused, with its first problems."""
     return problem(
         RefusedView(
             title="the input was refused",
-            detail=f"{humanize.count(count, 'problem')}; nothing was stored or sent",
-            hint="fix the lines, or leave them out with skip_bad=1",
+            detail=f"{humanize.count(found.problem_count, 'problem')}; nothing was stored or sent",
+            hint=next_step(found.problems, found.fit, "leave the bad lines out with skip_bad=1"),
             exit_code=errors.InputError.exit_code,
-            problems=[LineProblemView.of(each) for each in problems],
-            problem_count=count,
+            problems=[LineProblemView.of(each) for each in found.problems],
+            problem_count=found.problem_count,
+            fit=found.fit,
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
         )
     )

@@ -6,6 +6,7 @@ which `custom_id` occurred before: uniqueness is checked by the store, which see
 
 from orchestrator.inputs.blocks import path_hint, read_blocks, read_stdin_blocks
 from orchestrator.inputs.formats import OF_FILES, OF_UPLOADS, Bounds, unpacked_text
+from orchestrator.inputs.joined_source import JoinedSource
 from orchestrator.inputs.object_source import ObjectSource, one_by_one, refuse_one, source_from_objects
 from orchestrator.inputs.problem_report import problem_line, problem_lines, refused_lines
 from orchestrator.inputs.text_sources import (
@@ -21,6 +22,7 @@ __all__ = [
     "OF_FILES",
     "OF_UPLOADS",
     "Bounds",
+    "JoinedSource",
     "JsonLinesSource",
     "ObjectSource",
     "StreamSource",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
 from orchestrator.inputs.formats import OF_FILES, Bounds, Unpacker
-from orchestrator.inputs.line_parser import SHAPE, read_line
+from orchestrator.inputs.line_parser import SHAPE, NumericIds, read_line
 from orchestrator.ports.streams import KEPT_RAW_BYTES, Chunker, InputItem, InputLine, InputProblem
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class LineChunker:
         self._number = 0  # of the line last read
         self._items = 0
         self._ended = False
+        self.numeric_ids = NumericIds()
         self.size_bytes = 0
         self.is_refused = False  # the file as a whole; nothing more is read
 
@@ -51,6 +52,11 @@ class LineChunker:
             yield from self._feed_text(text)
             if self.large_bytes > before:
                 yield []
+
+    @property
+    def lines(self) -> int:
+        """How many it has read, blank ones included."""
+        return self._number
 
     @property
     def large_bytes(self) -> int:
@@ -116,7 +122,7 @@ class LineChunker:
                 if self._items == 0 and line.lstrip()[:1] == b"[":
                     yield from self._refuse_array()
                     return
-                read = read_line(line, self._number, rules)
+                read = read_line(line, self._number, rules, self.numeric_ids)
             else:
                 read = [self._too_long(found)]
             self._items += 1

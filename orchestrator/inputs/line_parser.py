@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from orchestrator.domain import humanize
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, one_line, why_unreadable
 from orchestrator.domain.limits import LARGE_LINE_BYTES
 from orchestrator.domain.param_problem import ParamProblem
@@ -46,7 +47,36 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     row: msgspec.Raw = _NO_ROW
 
 
+class _NumberedEnvelope(msgspec.Struct, gc=False):
+    custom_id: msgspec.Raw
+    params: msgspec.Raw
+    row: msgspec.Raw = _NO_ROW
+
+
+class NumericIds:
+    """The lines whose custom_id was a number, which were taken with its text."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._first = 0
+
+    def note(self, line: int) -> None:
+        """One more."""
+        self._first = line if self._lines == 0 else self._first
+        self._lines += 1
+
+    @property
+    def notices(self) -> list[str]:
+        """What is said of them, all at once."""
+        if not self._lines:
+            return []
+        where = f"of {humanize.count(self._lines, 'request')}, from line {self._first:,}"
+        return [f"the custom_id {where}, is a number, and was taken as text: results come back with it in quotes"]
+
+
+_INTEGER: Final = re.compile(rb"-?[0-9]{1,64}")
 _envelope: Final = msgspec.json.Decoder(_Envelope)
+_numbered: Final = msgspec.json.Decoder(_NumberedEnvelope)
 
 
 class _Named(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,16 +91,21 @@ _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 
 
-def read_line(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
+def read_line(
+    line: bytes, number: int, rules: ParamRules, numeric: NumericIds | None = None
+) -> InputLine | list[InputProblem]:
     """The request in *line* (the *number*-th, not blank, without its newline), or all of its problems.
 
     Never raises on bad input. The params and the row are the very bytes of the line; a row that has line feeds is
-    put into one.
+    put into one. An integer as custom_id is taken as its text, and noted in *numeric*; None: it is refused.
     """
     try:
         envelope = _envelope.decode(line)
     except UNREADABLE:
-        return _explain(line, number, rules)
+        found = _explain(line, number, rules, takes_numbers=numeric is not None)
+        if numeric is not None and isinstance(found, InputLine):  # nothing else is taken that does not decode
+            numeric.note(number)
+        return found
     params, custom_id, row = bytes(envelope.params), envelope.custom_id, b""
     room = _FRAME_BYTES + _LEAST_DUPLICATE_BYTES
     if envelope.row is not _NO_ROW:
@@ -89,14 +124,19 @@ def read_line(line: bytes, number: int, rules: ParamRules) -> InputLine | list[I
     return _explain(line, number, rules)
 
 
-def _explain(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
+def _explain(
+    line: bytes, number: int, rules: ParamRules, *, takes_numbers: bool = False
+) -> InputLine | list[InputProblem]:
     """The slow path: finds every problem, and still accepts a line that only looked odd."""
     raw = line[:KEPT_RAW_BYTES]
-    problems = [InputProblem.of(found, number, raw) for found in islice(_problems(line, rules), _MOST_PROBLEMS)]
+    found_in = _problems(line, rules, takes_numbers=takes_numbers)
+    problems = [InputProblem.of(found, number, raw) for found in islice(found_in, _MOST_PROBLEMS)]
     if problems:
         return problems
-    envelope = _envelope.decode(line)
-    return InputLine(number, envelope.custom_id, bytes(envelope.params), one_line(bytes(envelope.row)))
+    envelope = _numbered.decode(line)
+    custom_id = bytes(envelope.custom_id)
+    text = _text.decode(custom_id) if custom_id.startswith(b'"') else custom_id.decode()
+    return InputLine(number, text, bytes(envelope.params), one_line(bytes(envelope.row)))
 
 
 def _no_object(line: bytes) -> ParamProblem:
@@ -108,7 +148,7 @@ def _no_object(line: bytes) -> ParamProblem:
     return ParamProblem("", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}")
 
 
-def _problems(line: bytes, rules: ParamRules) -> Iterator[ParamProblem]:
+def _problems(line: bytes, rules: ParamRules, *, takes_numbers: bool) -> Iterator[ParamProblem]:
     if not is_utf8(line):
         yield ParamProblem("", "is not valid UTF-8", "save the file as UTF-8")
         return
@@ -129,7 +169,7 @@ def _problems(line: bytes, rules: ParamRules) -> Iterator[ParamProblem]:
     yield from _key_problems(line, fields)
     if "requests" in fields or _foreign(fields):
         return
-    yield from _custom_id_problems(fields.get("custom_id"))
+    yield from _custom_id_problems(fields.get("custom_id"), takes_numbers=takes_numbers)
     if "params" in fields:
         yield from problems_in(fields["params"], rules)
     else:
@@ -208,9 +248,11 @@ def _keys(pairs: list[tuple[str, object]]) -> list[str]:
     return [key for key, _ in pairs]
 
 
-def _custom_id_problems(value: bytes | None) -> Iterator[ParamProblem]:
+def _custom_id_problems(value: bytes | None, *, takes_numbers: bool) -> Iterator[ParamProblem]:
     if value is None:
         yield ParamProblem("custom_id", "is missing", "give every request a custom_id of its own")
+    elif takes_numbers and _INTEGER.fullmatch(value):
+        return
     elif kind_of(value) != "a string":
         yield ParamProblem(
             "custom_id", f"must be a string, not {kind_of(value)}", 'write it in quotes, such as "custom_id": "42"'

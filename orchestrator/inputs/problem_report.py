@@ -18,7 +18,7 @@ SHOWN: Final = 20
 
 def problem_line(name: str, problem: InputProblem) -> str:
     """`reviews.jsonl:17: params.max_tokens: is missing (add it, for example 1024)`."""
-    where = name if problem.line == 0 else f"{name}:{problem.line}"
+    where = problem.place or (name if problem.line == 0 else f"{name}:{problem.line}")
     what = f"{problem.field}: {problem.message}" if problem.field else problem.message
     return f"{where}: {what} ({problem.remedy})"
 

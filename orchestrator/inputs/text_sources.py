@@ -17,7 +17,7 @@ from orchestrator.inputs.blocks import read_blocks, read_stdin_blocks
 from orchestrator.inputs.formats import OF_UPLOADS
 from orchestrator.inputs.line_chunker import LineChunker
 from orchestrator.ports.runtime import MemoryReservation, UnlimitedMemory
-from orchestrator.ports.streams import InputItem, Source
+from orchestrator.ports.streams import InputItem, NoticingSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STDIN_NAME: Final = "<stdin>"
 
 
-class _TextSource(Source):
+class _TextSource(NoticingSource):
     """The part that all sources of text share: what their chunker knows."""
 
     def __init__(self, chunker: LineChunker, *, name: str) -> None:
@@ -48,6 +48,11 @@ class _TextSource(Source):
     @override
     def size_bytes(self) -> int:
         return self._intake.size_bytes
+
+    @property
+    @override
+    def notices(self) -> Sequence[str]:
+        return self._intake.numeric_ids.notices
 
 
 def unpacks_to_too_much(name: str, most_bytes: int) -> BodyTooLarge:
@@ -85,6 +90,11 @@ class JsonLinesSource(_TextSource):
     @override
     def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
         return chunks_in_thread(self._steps(), self._stop)
+
+    @property
+    def lines(self) -> int:
+        """How many were read, blank ones included."""
+        return self._intake.lines
 
     def _steps(self) -> Generator[list[InputItem], None, None]:
         chunker = self._intake

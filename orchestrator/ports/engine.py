@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from orchestrator.domain import ids, job_spec, model
 from orchestrator.domain.budgets import Scope
 from orchestrator.domain.param_change import NO_CHANGE, ParamChange
+from orchestrator.ports.alike_problems import AlikeProblems
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ class IngestResult:
     """What became of an input.
 
     job: None if it was refused as a whole (nothing is left of it then). attached: the job was there already.
-    problems: the first of them, in file order; problem_count: all. refused: lines left out by `skip_bad`.
+    problems: the first of them, in file order, each cause once; problem_count: all. refused: lines left out by
+    `skip_bad`. fit: requests without a problem.
     renamed_from: what the job that was there was called; None: it is called as before. under_cap: how a new job will go
     under its cap, in a sentence; None: there is nothing to say. not_applied: options that the job that was there has
     otherwise and keeps, in a sentence; None: none. notices: what the source has to say beside problems.
@@ -50,6 +52,15 @@ class IngestResult:
     under_cap: str | None = None
     not_applied: str | None = None
     notices: Sequence[str] = ()
+    fit: int = 0
+
+    @classmethod
+    def refusal(cls, problems: Sequence[InputProblem], *, fit: int = 0, most: int = 20) -> IngestResult:
+        """Requests that were not taken in for *problems*, of which the first *most* are listed, each cause once."""
+        alike = AlikeProblems()
+        listed = [each for each in problems if not alike.take(each)]
+        told = tuple(alike.told(listed[:most]))
+        return cls(job=None, attached=False, problems=told, problem_count=len(listed), refused=0, fit=fit)
 
 
 class BudgetCommands(Protocol):

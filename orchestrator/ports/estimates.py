@@ -245,11 +245,15 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateResult:
-    """What came of an input. estimate: None if it has problems, of which the first are listed and all counted."""
+    """What came of an input. estimate: None if it has problems, of which the first are listed and all counted.
+
+    fit: requests without a problem.
+    """
 
     estimate: Estimate | None
     problems: tuple[InputProblem, ...]
     problem_count: int
+    fit: int = 0
 
 
 class Estimates(Protocol):

@@ -242,6 +242,9 @@ class Prices(Protocol):
     def begins(self, model: str, day: date) -> date | None:
         """The first day after *day* from which the user's own list has a price of *model*; None: it has none."""
 
+    def models(self) -> list[str]:
+        """The models that can be had; none: it cannot say."""
+
 
 class PricesAtHand(Prices):
     """Prices that are in memory from the start, and have no list of the user's."""
@@ -253,6 +256,10 @@ class PricesAtHand(Prices):
     @override
     def begins(self, model: str, day: date) -> date | None:
         return None
+
+    @override
+    def models(self) -> list[str]:
+        return []
 
 
 class NoPrices(PricesAtHand):

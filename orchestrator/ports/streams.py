@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
@@ -51,7 +51,8 @@ class InputProblem:
     message: str  #: what is wrong
     remedy: str  #: what to do
     raw: bytes  #: the refused line, cut at 64 KiB; empty if it is not one line's fault
-    is_alike: bool = False  #: its message says a cause that many lines may have: it is told once, with how many
+    is_alike: bool = False  #: its message says a cause whatever its field is: one line has it once
+    place: str = ""  #: "b.jsonl:3" where several files are one input; empty: the input's name and *line* say it
 
     @classmethod
     def of(cls, found: ParamProblem, line: int, raw: bytes) -> Self:
@@ -113,13 +114,43 @@ class Source(Protocol):
         """Decompressed bytes read so far."""
 
 
+class InputFiles:
+    """Where each file of an input begins, whose lines are counted on; nothing for an input that is one file."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[int, str]] = []  #: lines above the first of a file, and its name
+
+    def begin(self, name: str, above: int) -> None:
+        """The file *name* follows, with so many lines *above* it."""
+        self.begun.append((above, name))
+
+    def place(self, line: int) -> str:
+        """`b.jsonl:3`; empty for an input that is one file, and for the input as a whole."""
+        own = next(((above, name) for above, name in reversed(self.begun) if above < line), None)
+        return "" if own is None else f"{own[1]}:{line - own[0]}"
+
+    def placed(self, problem: InputProblem) -> InputProblem:
+        """*problem*, which says where it is."""
+        return replace(problem, place=self.place(problem.line)) if self.begun and not problem.place else problem
+
+
 class NoticingSource(Source):
     """A source that may have something to say beside problems."""
+
+    @property
+    def files(self) -> InputFiles:
+        """Whose line each is, if it is several files."""
+        return InputFiles()
 
     @property
     def notices(self) -> Sequence[str]:
         """What a person may want to know of what was read, though nothing of it is wrong."""
         return ()
+
+
+def files_of(source: Source) -> InputFiles:
+    """Whose line each is, if *source* is several files."""
+    return source.files if isinstance(source, NoticingSource) else InputFiles()
 
 
 def notices_of(source: Source) -> Sequence[str]:
@@ -152,6 +183,11 @@ class WrappedSource(NoticingSource):
     @override
     def notices(self) -> Sequence[str]:
         return notices_of(self._source)
+
+    @property
+    @override
+    def files(self) -> InputFiles:
+        return files_of(self._source)
 
 
 class UnmarkedSource(WrappedSource):

@@ -52,8 +52,9 @@ class PriceBook(Prices):
         """The settings that it goes by."""
         return self._section
 
+    @override
     def models(self) -> list[str]:
-        """The models that can be had, the user's own first."""
+        # The user's own come first.
         return list(dict.fromkeys([*self._own.models(), *package_prices.installed().models()]))
 
     def package_source(self) -> str:

@@ -102,7 +102,7 @@ def _untold(what: str) -> UsageError:
 def holds_rows(given: TableInput) -> str | None:
     """What *given* is, if it is rows for sure and not requests, as in "is a table"; None if it may be requests."""
     if len(given.paths) > 1:
-        return "prompts, one each" if told_kind(given) is TableKind.FILES else None
+        return _held_by_several(given)
     if given.kind is not None and given.kind is not TableKind.JSONL:
         return _CALLED[told_kind(given)]
     path = given.paths[0]
@@ -116,6 +116,18 @@ def holds_rows(given: TableInput) -> str | None:
     if not keys or keys & OF_REQUESTS or form_of(keys) is LineForm.CHAT_ROW:
         return None
     return _CALLED[TableKind.JSON if head[:1] == b"[" else TableKind.JSONL]
+
+
+def _held_by_several(given: TableInput) -> str | None:
+    if all(_is_of_requests(path) for path in given.paths):
+        return None
+    return "prompts, one each" if told_kind(given) is TableKind.FILES else None
+
+
+def _is_of_requests(path: str) -> bool:
+    """Whether one of several files may be of requests: JSON Lines that are no rows."""
+    is_lines = kind_by_name(path) is TableKind.JSONL or _kind_of(path) is TableKind.JSONL
+    return is_lines and holds_rows(TableInput(paths=(path,))) is None
 
 
 def foreign_form(given: TableInput) -> LineForm | None:
@@ -159,7 +171,8 @@ def _kind_of_several(given: TableInput) -> TableKind:
     if given.kind not in {None, TableKind.FILES, TableKind.TXT} or (others and given.kind is None):
         shown = readable(others[0] if others else given.paths[0])
         hint = f"give them one by one: {shlex.quote(shown)} first"
-        raise UsageError("several files are read as one prompt each; of tables only one goes at a time", hint=hint)
+        what = "several files are requests (JSON Lines), or one prompt each; of tables only one goes at a time"
+        raise UsageError(what, hint=hint)
     return TableKind.FILES
 
 

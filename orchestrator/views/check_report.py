@@ -16,7 +16,7 @@ from orchestrator.domain.prime_plan import PlannedBatch, PrimePlan
 from orchestrator.domain.priming import CacheUse
 from orchestrator.domain.version_choice import VersionChoice
 from orchestrator.ports.alike_problems import AlikeProblems
-from orchestrator.ports.streams import InputLine, InputProblem, Source, notices_of
+from orchestrator.ports.streams import InputLine, InputProblem, Source, files_of, notices_of
 
 _PARTS: Final = 256
 #: So many of the requests that go ahead are named.
@@ -78,7 +78,7 @@ async def check_source(
 ) -> CheckReport:
     """Read *source* to its end. use, rates: what is done about the cache, and what it costs. Raises InputError."""
     report, ids, plan, alike = CheckReport(), IdRegister(), PrimePlan(use), AlikeProblems()
-    chunks = source.chunks()
+    chunks, files = source.chunks(), files_of(source)
     async with aclosing(chunks):
         async for chunk in chunks:
             lines = [item for item in chunk if isinstance(item, InputLine)]
@@ -88,11 +88,11 @@ async def check_source(
             for item in chunk:
                 if isinstance(item, InputLine):
                     ids.add(item.custom_id, item.line)
-                elif not alike.take(item):
-                    _note(report, item, max_problems)
+                else:
+                    _note(report, alike, files.placed(item), max_problems)
     for line, first in await asyncio.to_thread(lambda: sorted(ids.repeats())):  # a second for a million
         report.requests -= 1
-        _note(report, _repeat(source.name, line, first), max_problems)
+        _note(report, alike, _repeat(source, line, first), max_problems)
     report.problems = sorted(alike.told(report.problems), key=lambda problem: problem.line)
     known = await rates(plan.models)
     report.notices = list(notices_of(source))
@@ -101,17 +101,21 @@ async def check_source(
     return report
 
 
-def _note(report: CheckReport, problem: InputProblem, most: int) -> None:
+def _note(report: CheckReport, alike: AlikeProblems, problem: InputProblem, most: int) -> None:
+    if alike.take(problem):
+        return
     report.problem_count += 1
     if len(report.problems) < most:
         report.problems.append(problem)
 
 
-def _repeat(name: str, line: int, first: int) -> InputProblem:
+def _repeat(source: Source, line: int, first: int) -> InputProblem:
+    files = files_of(source)
     return InputProblem(
         line=line,
         field="custom_id",
-        message=f"is taken by {name}:{first}",
+        message=f"is taken by {files.place(first) or f'{source.name}:{first}'}",
         remedy="give every request of a job a custom_id of its own",
         raw=b"",
+        place=files.place(line),
     )

@@ -264,6 +264,8 @@ def _nanos(text: str | None) -> int | None:
 
 def estimate_lines(found: estimates.Estimate, cap: int | None) -> Iterator[str]:
     """*found* for a person, a few lines. cap: the most that the job may cost."""
+    if found.models:
+        yield f"models   {humanize.some([f'{model} {requests:,}' for model, requests in found.models])}"
     yield f"input    {_prompts(found.input):<26}  {found.input.basis}"
     yield f"output   {_output(found.output):<26}  {_answers(found)}"
     yield f"cost     {_cost(found)}"

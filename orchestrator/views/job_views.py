@@ -215,21 +215,34 @@ class JobsView(View, frozen=True, kw_only=True):
 
 
 class LineProblemView(View, frozen=True, kw_only=True):
-    """One thing that is wrong with one line of an input; line 0 is the input as a whole."""
+    """One thing that is wrong with one line of an input; line 0 is the input as a whole.
+
+    place: `b.jsonl:3`, of an input of several files, whose lines are counted on.
+    """
 
     line: Count
     field: str
     problem: str
     remedy: str
+    place: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of(cls, problem: InputProblem) -> Self:
         """The view of *problem*, without the text of the line."""
-        return cls(line=problem.line, field=problem.field, problem=problem.message, remedy=problem.remedy)
+        return cls(
+            line=problem.line,
+            field=problem.field,
+            problem=problem.message,
+            remedy=problem.remedy,
+            place=problem.place or msgspec.UNSET,
+        )
 
     def to_problem(self, raw: bytes = b"") -> InputProblem:
         """Convert back to an `InputProblem`. raw: the text of the line."""
-        return InputProblem(line=self.line, field=self.field, message=self.problem, remedy=self.remedy, raw=raw)
+        place = "" if self.place is msgspec.UNSET else self.place
+        return InputProblem(
+            line=self.line, field=self.field, message=self.problem, remedy=self.remedy, raw=raw, place=place
+        )
 
 
 class IngestResultView(View, frozen=True, kw_only=True):

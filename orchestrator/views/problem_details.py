@@ -74,7 +74,7 @@ class ProblemView(View, frozen=True, kw_only=True):
 
 
 class RefusedView(View, frozen=True, kw_only=True):
-    """An input that was read and refused; the first problems, by line."""
+    """An input that was read and refused; the first problems, by line, each cause once. fit: requests without one."""
 
     type: str = INPUT_REFUSED
     title: str
@@ -83,6 +83,7 @@ class RefusedView(View, frozen=True, kw_only=True):
     exit_code: int
     problems: list[LineProblemView] | msgspec.UnsetType = msgspec.UNSET
     problem_count: Count | msgspec.UnsetType = msgspec.UNSET
+    fit: Count | msgspec.UnsetType = msgspec.UNSET
     status: int
 
 

@@ -10,6 +10,7 @@ One record per line (`b"\n"` occurs in none of them), its kind is its first byte
     +[line, custom_id, params]
     =[line, custom_id, params, row]                     with the row that the request was made of
     !{"line", "field", "message", "remedy", "raw"}      raw in base64
+    @[lines above, name]                                of several files, before the lines of each
     #                                                   keep-alive: the source is slow, but still there
     .{"content_hash", "size_bytes"}                     the end; without it the stream was cut
 """
@@ -21,12 +22,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from typing_extensions import override
 
 from orchestrator.domain.errors import InputError, UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
 from orchestrator.ports.runtime import MemoryReservation, UnlimitedMemory
-from orchestrator.ports.streams import Chunker, InputLine, InputProblem, Source
+from orchestrator.ports.streams import Chunker, InputFiles, InputLine, InputProblem, NoticingSource, Source, files_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -56,17 +58,20 @@ class _End:
 _decode_line: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw]).decode
 _decode_line_with_row: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw, msgspec.Raw]).decode
 _decode_problem: Final = msgspec.json.Decoder(InputProblem).decode
+_decode_file: Final = msgspec.json.Decoder(tuple[int, str]).decode
 _decode_end: Final = msgspec.json.Decoder(_End).decode
 _decode_options: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
     """Encode *source*, one piece per chunk. Raises what the source raises."""
-    is_refused = False
+    is_refused, files, told = False, files_of(source), 0
     async with aclosing(source.chunks()) as chunks:
         async for chunk in chunks:
             is_refused = is_refused or any(isinstance(item, InputProblem) and item.line == 0 for item in chunk)
-            yield encode_items(chunk)
+            begun = files.begun[told:]
+            told += len(begun)
+            yield b"".join([b"@%b\n" % _text(each) for each in begun]) + encode_items(chunk)
     content_hash = None if is_refused else source.content_hash
     yield b".%b\n" % _text(_End(content_hash=content_hash, size_bytes=source.size_bytes))
 
@@ -124,7 +129,7 @@ def _record(item: InputLine | InputProblem) -> bytes:
     return b"+[%d,%b,%b]\n" % (item.line, _text(item.custom_id), item.params)
 
 
-class DecodedSource:
+class DecodedSource(NoticingSource):
     """A `Source` decoded from the bytes of `encode_source`, in blocks of any size; *claim* accounts for large lines."""
 
     def __init__(self, blocks: AsyncIterator[bytes], *, name: str, claim: MemoryReservation | None = None) -> None:
@@ -134,8 +139,15 @@ class DecodedSource:
         self._splitter = LineSplitter(_MAX_RECORD_BYTES)
         self._chunker = Chunker()
         self._end: _End | None = None
+        self._files = InputFiles()
 
     @property
+    @override
+    def files(self) -> InputFiles:
+        return self._files
+
+    @property
+    @override
     def name(self) -> str:
         """What is shown before ":line"."""
         return self._name
@@ -178,6 +190,10 @@ class DecodedSource:
                 return InputLine(line, custom_id, bytes(params), bytes(row))
             if kind == b"!":
                 return _decode_problem(body)
+            if kind == b"@":
+                above, name = _decode_file(body)
+                self._files.begin(name, above)
+                return None
             if kind == b"#":
                 return None
             if kind == b".":

@@ -169,8 +169,8 @@ def test_a_check_tells_all_and_stores_nothing(tmp_path: Path) -> None:
             assert (good["valid"], good["requests"], good["bytes"]) == (True, 5, len(LINES))
             assert [batch["requests"] for batch in good["batches"]] == [5]
             bad = (await client.post("check", **form(("file", LINES + LINES)))).json()
-            assert (bad["valid"], bad["requests"], bad["problem_count"]) == (False, 5, 5)
-            assert bad["problems"][0]["problem"] == "is taken by five.jsonl:1"
+            assert (bad["valid"], bad["requests"], bad["problem_count"]) == (False, 5, 1)
+            assert bad["problems"][0]["problem"] == "is taken by five.jsonl:1: 5 lines are like it (6, 7, 8, 9, 10)"
             assert await engine.read(lambda reads: reads.jobs(limit=10)) == []
 
     asyncio.run(check())

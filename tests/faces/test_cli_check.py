@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faces.cli_world import Program, program_in, request, write_lines
+from faces.cli_world import Program, ids_in, program_in, request, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,15 +66,51 @@ def test_every_problem_has_its_line_and_a_remedy(program: Program) -> None:
 
 
 def test_problems_are_listed_up_to_a_cap_and_all_counted(program: Program) -> None:
-    """A file with a million bad lines does not fill the screen, whether they have one cause or each its own."""
-    source = write_lines(program.folder / "in.jsonl", [request(n, stream=True) for n in range(50)])
-    told = program("check", source)
-    assert told.out.count("stream") == 1
-    assert "50 lines have it (1, 2, 3, 4, 5, …)" in told.out
-    source = write_lines(program.folder / "in.jsonl", [request(n, max_tokens=-n) for n in range(50)])
+    """A file with a million bad lines does not fill the screen."""
+    rows = [{**request(n), "abcdefghi"[n]: 1} for n in range(9)]  # each has a cause of its own
+    source = write_lines(program.folder / "in.jsonl", rows)
     found = program("check", source, "--max-problems", "5", "--json").facts
-    assert (len(found["problems"]), found["problem_count"]) == (5, 50)
-    assert "… and 45 more" in program("check", source, "--max-problems", "5").out
+    assert (len(found["problems"]), found["problem_count"]) == (5, 9)
+    assert "… and 4 more" in program("check", source, "--max-problems", "5").out
+
+
+def test_a_cause_is_told_once_with_its_lines_and_the_way_on_is_one_that_leads_on(program: Program) -> None:
+    """Fifty lines of one kind are one problem; --skip-bad is not named where it would leave nothing."""
+    bad = [request(n, temperature=3 + n) for n in range(50)]
+    told = program("check", source := write_lines(program.folder / "in.jsonl", bad))
+    assert "in.jsonl:1: params.temperature: must be a number from 0 to 1, not 3: 50 lines are like it" in told.out
+    assert "1 problem\n" in told.out
+    assert "--skip-bad" not in told.out
+    run = program("run", "--sandbox", source)
+    assert "hint: every line has it: mend it" in run.err
+    write_lines(program.folder / "in.jsonl", [*bad, request(50)])
+    assert "leave the bad lines out with --skip-bad" in program("run", "--sandbox", source).err
+
+
+def test_the_models_are_in_the_plan_and_one_that_nobody_knows_is_told(program: Program) -> None:
+    """All of a typo's requests would fail a day later."""
+    rows = [request(1), request(2), request(3, model="claude-haku-4-5")]
+    told = program("check", write_lines(program.folder / "in.jsonl", rows), "--sandbox", "--offline").out
+    assert "models   claude-haiku-4-5 2, claude-haku-4-5 1\n" in told
+    assert "claude-haku-4-5 is no model that is known here" in told
+    assert 'did you mean "claude-haiku-4-5"?' in told
+
+
+def test_numbers_as_ids_are_taken_as_their_text_with_one_notice(program: Program) -> None:
+    """Many people's ids are numbers; results come back with the same digits."""
+    rows = [{**request(n), "custom_id": n} for n in range(3)]
+    source = write_lines(program.folder / "in.jsonl", rows)
+    done = program("run", "--sandbox", source, "-o", "out.jsonl")
+    assert done.code == 0
+    assert done.err.count("is a number, and was taken as text") == 1
+    assert ids_in(program.folder / "out.jsonl") == ["0", "1", "2"]
+
+
+def test_an_address_is_no_input_and_the_way_to_fetch_it_is_told(program: Program) -> None:
+    """It was taken for a path: no such file."""
+    done = program("check", "https://example.com/a b.jsonl")
+    assert done.code == 2
+    assert "hint: fetch it first: curl -fLO 'https://example.com/a b.jsonl'" in done.err
 
 
 def test_check_reads_standard_input(program: Program) -> None:
@@ -182,3 +219,24 @@ def test_the_worst_finding_decides_the_exit_code() -> None:
 
 def _checked(program: Program, row: dict[str, object]) -> str:
     return program("check", write_lines(program.folder / "one.jsonl", [row])).out
+
+
+def test_several_files_are_one_input_and_problems_are_told_where_they_are(program: Program) -> None:
+    """Shards are the rule; the ids of a job are unique over all of them, and the same files again are the same job."""
+    for name, first in (("a.jsonl", 0), ("b.jsonl", 3)):
+        write_lines(program.folder / name, [request(n) for n in range(first, first + 3)])
+    assert program("run", "--sandbox", "a.jsonl", "b.jsonl", "-o", "out.jsonl").code == 0
+    assert ids_in(program.folder / "out.jsonl") == [f"r-{n}" for n in range(6)]
+    assert "is there already" in program("submit", "--sandbox", "a.jsonl", "b.jsonl").err
+    write_lines(program.folder / "c.jsonl", [request(7, max_tokens=0), request(4), request(8, max_tokens=0)])
+    told = program("check", "a.jsonl", "b.jsonl", "c.jsonl").out
+    assert "c.jsonl:1: params.max_tokens: must be" in told
+    assert "2 lines have it (c.jsonl:1, c.jsonl:3)" in told
+    write_lines(program.folder / "c.jsonl", [request(7), request(4)])
+    for command in (("check",), ("submit", "--sandbox")):
+        done = program(*command, "a.jsonl", "b.jsonl", "c.jsonl")
+        assert re.search(r"c\.jsonl:2: custom_id: .*is taken by b\.jsonl:2 ", done.out + done.err)
+    kept = program("submit", "--sandbox", "--skip-bad", "a.jsonl", "b.jsonl", "c.jsonl")
+    assert "3 files: 7 requests, " in kept.err
+    (program.folder / "empty.jsonl").write_text("")
+    assert "empty.jsonl: has no requests" in program("check", "a.jsonl", "empty.jsonl").out

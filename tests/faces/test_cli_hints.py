@@ -124,7 +124,7 @@ def test_skip_bad_is_advised_only_where_it_helps(program: Program) -> None:
     """Not when it was given, and not for a file that is wrong as a whole."""
     (program.folder / "array.json").write_text("[1, 2]")
     (program.folder / "empty.jsonl").write_text("")
-    (program.folder / "bad.jsonl").write_text("{bad\n")
+    (program.folder / "bad.jsonl").write_text(json.dumps(request(1)) + "\n{bad\n")
     for name in ("array.json", "empty.jsonl"):
         for command in (("run", "--sandbox"), ("submit", "--sandbox"), ("check",)):
             done = program(*command, name)
@@ -162,8 +162,8 @@ def test_a_retry_of_an_unknown_type_says_which_there_are(program: Program) -> No
     write_lines(program.folder / "in.jsonl", [request(0, max_tokens=10_000_000)])
     assert program("run", "in.jsonl", "--sandbox").code == 1
     done = program("retry", "@last", "--only", "nosuch", "--sandbox")
-    assert done.code == 0
-    assert "0 requests" in done.out
+    assert done.code == 2
+    assert 'is "nosuch"; nothing was queued' in done.err
     assert "invalid_request_error" in done.err
 
 

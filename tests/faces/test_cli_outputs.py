@@ -221,3 +221,19 @@ def test_standard_output_by_its_other_names_is_standard_output(program: Program)
     assert done.returncode == 0
     lines = (program.folder / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["custom_id"] for line in lines[:-1]] == ["r-0", "r-1", "r-2"]
+
+
+def test_some_results_never_replace_all_of_them(program: Program) -> None:
+    """`--only refusal -o FILE` over a whole output lost every other answer, without a word."""
+    source = write_lines(program.folder / "in.jsonl", [request(1), request(2), request(3, max_tokens=10_000_000)])
+    assert program("run", source, "--sandbox", "-o", "all.jsonl").code == 1
+    for name in ("all.jsonl", "all.csv", "all.txt", "all.parquet"):
+        assert program("results", "@last", "--sandbox", "-o", name).code == 0
+        before = (program.folder / name).read_bytes()
+        refused = program("results", "@last", "--sandbox", "--only", "failed", "-o", name)
+        assert (refused.code, (program.folder / name).read_bytes()) == (2, before)
+        assert "--overwrite" in refused.err
+    for _ in range(2):  # the same again is its own earlier output
+        for name in ("some.jsonl", "some.csv"):
+            assert program("results", "@last", "--sandbox", "--only", "failed", "-o", name).code == 0
+    assert program("results", "@last", "--sandbox", "-o", "some.jsonl").code == 0  # of some: all of them have it

@@ -53,22 +53,24 @@ def test_an_error_says_what_why_and_what_to_do() -> None:
 
 
 def test_refused_requests_are_told_with_their_fields_and_remedies(tmp_path: Path) -> None:
-    """F24: the first problems are in the words of the error, up to twenty, and how many more there are."""
-    bad = [
-        {**request, "params": {**request["params"], "max_tokens": -number}}
-        for number, request in enumerate(requests(30))
-    ]
+    """F24: the first problems are in the words of the error, up to twenty, and how many more there are; by cause."""
+    bad = [{**request, chr(ord("A") + place): 1} for place, request in enumerate(requests(30))]
+    alike = [{**request, "params": {**request["params"], "max_tokens": 0}} for request in requests(30)]
     with short_runtime_folder(), SyncOrchestrator(tmp_path / "db", sandbox=True, **QUICK) as orc:
         with pytest.raises(InputRefused) as caught:
             orc.submit(bad)
+        with pytest.raises(
+            InputRefused, match=r"requests:1: params\.max_tokens: .*: 30 lines have it \(1, 2, 3, 4, 5, …\)"
+        ):
+            orc.submit(alike)
         with pytest.raises(UsageError, match="submit_file"):
             orc.submit("in.jsonl")
     lines = str(caught.value).splitlines()
     assert lines[0] == "requests has 30 problems"
-    assert lines[1].startswith("requests:1: params.max_tokens: ")
-    assert lines[20].startswith("requests:20: params.max_tokens: ")
+    assert lines[1].startswith("requests:1: A: ")
+    assert lines[20].startswith("requests:20: T: ")
     assert lines[21] == "… and 10 more"
-    assert lines[22] == "hint: nothing was stored; fix them, or pass skip_bad=True"
+    assert lines[22] == "hint: nothing was stored; fix them: every line has one"
 
 
 @pytest.mark.parametrize("make", [Orchestrator, SyncOrchestrator])

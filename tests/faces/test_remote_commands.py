@@ -124,7 +124,8 @@ def test_failed_requests_are_queued_again_from_afar(daemon: Daemon) -> None:
     rows = [request(70), request(71, model="no-such-model")]
     write_lines(daemon.guest.folder / "twice.jsonl", rows)
     assert daemon("run", "twice.jsonl").code == 1
-    assert daemon("retry", "twice", "--only", "nothing_error", "--json").facts["queued"] == 0
+    assert daemon("retry", "twice", "--only", "nothing_error", "--json").code == 2
+    assert daemon("retry", "twice", "--only", "overloaded_error", "--json").facts["queued"] == 0
     assert daemon("retry", "twice", "--json").facts["queued"] == 1
     assert daemon("resume", "twice", "-o", "twice.out.jsonl").code == 1
     assert ids_in(daemon.guest.folder / "twice.out.jsonl") == ["r-70", "r-71"]

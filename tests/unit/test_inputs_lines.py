@@ -118,7 +118,7 @@ REFUSED: list[tuple[bytes, int, str, str]] = [
     (b"[" * 100_000, 0, "", "jq"),
     (b'{"custom_id":"a"}', 1, "params", "missing"),
     (b'{"params":' + PARAMS + b"}", 1, "custom_id", "missing"),
-    (with_id("5"), 1, "custom_id", "not a number"),
+    (with_id("5.5"), 1, "custom_id", "not a number"),
     (with_id("null"), 1, "custom_id", "not null"),
     (with_id('""'), 1, "custom_id", "empty"),
     (with_id(r'"a\u0000"'), 1, "custom_id", "NUL"),

@@ -22,7 +22,7 @@ from orchestrator.domain.humanize import count, size
 from orchestrator.domain.job_spec import name_of
 from orchestrator.domain.table_spec import TableKind
 from orchestrator.ports import streams
-from orchestrator.ports.alike_problems import AlikeProblems
+from orchestrator.ports.alike_problems import AlikeProblems, next_step
 
 if TYPE_CHECKING:
     from orchestrator.conversion import Converted, Converter, FoundCause
@@ -221,10 +221,9 @@ def _say_problems(name: str, work: _Work) -> None:
 
 
 def _refusal(name: str, work: _Work, *, may_skip: bool) -> errors.InputError:
-    can_skip = may_skip and work.converter.requests and not work.has_whole
+    hint = next_step(work.problems, work.converter.requests, input_options.LEAVE_OUT if may_skip else None)
     return errors.InputError(
-        f"{console.near_path(name)} has {count(work.problem_count, 'problem')}; nothing was written",
-        hint="mend them, or leave the bad lines out with --skip-bad" if can_skip else None,
+        f"{console.near_path(name)} has {count(work.problem_count, 'problem')}; nothing was written", hint=hint
     )
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 RUN_EXAMPLES = """
 INPUT is JSON Lines, one request per line, also .gz and .zst; - is standard input:
   {"custom_id": "r1", "params": {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [...]}}
+Several files are one input, in their order: shard-*.jsonl.
 With -p it is a table, and each row becomes a request: CSV, TSV, JSON, Parquet, text, a folder or several files.
 FILE.toml is a job file: it has these options under their long names, and the input; the command line is stronger.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from orchestrator.api_side import check_network
-from orchestrator.cli import command_errors, console, input_options, job_files, jobs_text, store_access
+from orchestrator.cli import choice_words, command_errors, console, input_options, job_files, jobs_text, store_access
 from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import GlobalOptions, JobRef, Word, job_argument
 from orchestrator.config import Settings
@@ -126,6 +126,8 @@ def retry(
     change = ParamChange(set=dict(_settings_in(setting)), drop=frozenset(drop), grow=grow)
     change.refuse_contradictions()
     settings, found = _find(options, job)
+    with store_access.open_reads(options, settings) as reads:
+        choice_words.refuse_unknown(reads, reads.status(found), only, undone="queued")
 
     async def act(commands: Commands, reader: RemoteReader) -> _Retried:
         before = await reader.read(store_access.status_of(found.id))

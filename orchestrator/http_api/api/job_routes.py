@@ -17,7 +17,7 @@ from orchestrator.domain.priming import CacheUse
 from orchestrator.http_api import job_cache, responses, upload_memory
 from orchestrator.http_api.api import job_upload, route_docs, routing
 from orchestrator.http_api.services import Services
-from orchestrator.ports import runtime, streams
+from orchestrator.ports import engine, runtime, streams
 from orchestrator.ports.reads import Reads
 from orchestrator.views import check_report, estimate_views, job_views, problem_details, source_codec
 
@@ -104,7 +104,7 @@ async def take_in(
     upload = await job_upload.parse_upload(request, services, options, key=idempotency_key)
     taken = await services.commands.ingest(upload.source, upload.new, upload.terms)
     if taken.job is None:
-        return responses.input_refused(taken.problems, taken.problem_count)
+        return responses.input_refused(taken)
     view = job_views.IngestResultView.of(await _view(services, taken.job), taken)
     place = {"location": f"{routing.PREFIX}/jobs/{taken.job.public_id}"}
     return routing.json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
@@ -142,7 +142,7 @@ async def estimate(
     upload = await job_upload.parse_upload(request, services, options)
     found = await services.estimates.estimate(upload.source, upload.new, upload.terms, options.count)
     if found.estimate is None:
-        return responses.input_refused(found.problems, found.problem_count)
+        return responses.input_refused(found)
     return routing.json_response(estimate_views.EstimateView.of(found.estimate))
 
 
@@ -184,7 +184,7 @@ async def add(request: Request, services: routing.ServicesDep, found: UniqueJobD
     source = job_upload.lines_source(request, services, name=job.name, api_version=job.api_version)
     added, wrong = await _read_all(source, upload_memory.claim_of(request))
     if wrong:
-        return responses.input_refused(wrong[:_LISTED], len(wrong))
+        return responses.input_refused(engine.IngestResult.refusal(wrong, fit=len(added), most=_LISTED))
     await services.commands.add(job.id, source_codec.number_lines(added, above=job.requests.total))
     return routing.json_response(job_views.AddedView(added=len(added), job=await _view(services, job)))
 

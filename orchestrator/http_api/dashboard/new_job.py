@@ -109,7 +109,7 @@ def _as_json(request: Request, services: Services, found: _Outcome) -> Response:
     if isinstance(found, _Unconfirmed):
         return JSONResponse(found.told, HTTPStatus.CONFLICT, headers=page.HEADERS)
     if isinstance(found, _Refused):
-        return responses.input_refused(found.taken.problems, found.taken.problem_count)
+        return responses.input_refused(found.taken)
     answer = JSONResponse({"page": _page_of(found)}, HTTPStatus.CREATED, headers=page.HEADERS)
     page.set_flash(answer, request, services, _taken_words(found))
     return answer
