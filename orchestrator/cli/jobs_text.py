@@ -11,7 +11,7 @@ from orchestrator.cli.console import as_table, coloured, near_path, pasteable, r
 from orchestrator.domain import account, humanize, model, queries, states
 from orchestrator.domain.pilot import trial_words
 from orchestrator.domain.version_choice import version_words
-from orchestrator.views import cost_views, status_text
+from orchestrator.views import cost_views, event_text, status_text
 from orchestrator.views.retry_views import retry_hints
 
 if TYPE_CHECKING:
@@ -158,19 +158,17 @@ def failure_types(groups: Sequence[queries.ErrorGroup]) -> str:
 
 def events_table(events: Iterable[model.Event]) -> str:
     """The history of a job."""
-    rows: list[tuple[str, ...]] = [("WHEN", "WHAT", "BATCH", "STEP", "WHO", "WHY")]
+    rows: list[tuple[str, ...]] = [("WHEN", "WHAT", "WHO", "WHY")]
     rows += [
         (
             humanize.instant(event.at),
-            event.kind,
-            "" if event.batch_id is None else str(event.batch_id),
-            " -> ".join(state for state in (event.old, event.new) if state is not None),
+            event_text.event_words(event),
             event.actor or "",
-            event.why or "",
+            event_text.event_reason(event),
         )
         for event in events
     ]
-    return as_table(_used(rows, may_lack={4}), right=(2,))
+    return as_table(_used(rows, may_lack={2}))
 
 
 def say_taken_in(options: GlobalOptions, source: Source, taken: IngestResult) -> None:

@@ -232,7 +232,7 @@ def test_the_history_of_a_job_goes_on_at_its_cursor(program: Program) -> None:
     assert first["events"] + rest["events"] == whole
     assert (rest["next"], whole[-1]["new"], whole[-1]["job"]) == (None, "finished", whole[0]["job"])
     shown = program("events", "@last", "-n", "3")
-    assert "importing -> running" in shown.out
+    assert "the job is taken in, and runs  4 requests" in shown.out
     assert shown.out.splitlines()[2].startswith(whole[0]["at"][:10])
     assert f"--after {first['next']} shows them" in shown.err
 

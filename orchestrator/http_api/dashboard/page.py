@@ -27,7 +27,7 @@ from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.request_scope import session_of
 from orchestrator.version import VERSION
-from orchestrator.views import problem_details, view
+from orchestrator.views import event_text, problem_details, view
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -188,6 +188,8 @@ def _environment() -> Environment:
             "exact": _exact,
             "asset": asset_url,
             "standing": state_badge,
+            "happened": event_text.event_words,
+            "reason": event_text.event_reason,
         },
         globals={"version": VERSION},
         undefined_behavior="strict",
