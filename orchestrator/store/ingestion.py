@@ -34,12 +34,11 @@ from orchestrator.store import (
     source_rows,
     sql_rows,
     sql_text,
-    submit,
     twin_intake,
 )
 from orchestrator.store.database import Database
 from orchestrator.store.identity import give_strays
-from orchestrator.store.payload import Block, cut_blocks, encode_block
+from orchestrator.store.payload import Blocks, cut_blocks, encode_block
 from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("ingestion")
@@ -238,16 +237,14 @@ def _leave_out(
 
 
 def _duplicates(found: Sequence[custom_ids.RepeatedId], c: SqlConnection) -> list[Duplicate]:
-    """*found* as it is shown, in the order of the requests: a block that holds several is opened once."""
+    """*found* as it is shown, in the order of the requests."""
     duplicates: list[Duplicate] = []
     lines = _lines({one.request for one in found} | {one.first for one in found}, c)
-    block: Block | None = None
+    blocks = Blocks(c)
     ordered = sorted(found, key=attrgetter("request"))
     for one, row in zip(ordered, source_rows.of_requests([one.request for one in ordered], c), strict=True):
-        if block is None or not block.holds(one.request):
-            block = Block.of(one.request, c.execute(submit.SQL["block_of"], {"id": one.request}).fetchone())
         line, size_bytes = lines[one.request]
-        params = block.params(one.request, size_bytes)[:_SHOWN_BYTES]
+        params = blocks.of(one.request).params(one.request, size_bytes)[:_SHOWN_BYTES]
         first, _ = lines[one.first]
         kept = row[:_SHOWN_BYTES]
         duplicates.append(Duplicate(line=line, custom_id=one.custom_id, first_line=first, params=params, row=kept))

@@ -26,6 +26,7 @@ from orchestrator.store import sql_text
 from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("retrying")
+_SUBMIT_SQL: Final = sql_text.load("submit")
 _LEVEL: Final = 1
 #: Level 1 looks back 512 KiB: a larger block finds nothing more to share, and every upload holds one, opened.
 BLOCK_BYTES: Final = 512 * 1024
@@ -104,6 +105,21 @@ class Block:
     def count_filled(self) -> int:
         """How many requests have something in here."""
         return sum(end > start for start, end in pairwise(self._starts))
+
+
+class Blocks:
+    """The blocks of requests that are read in ascending order: each is opened once, and one is held."""
+
+    def __init__(self, c: SqlConnection) -> None:
+        self._c = c
+        self._last: Block | None = None
+
+    def of(self, key: int) -> Block:
+        """The block with the params of the request *key*."""
+        block = self._last
+        if block is None or not block.holds(key):
+            block = self._last = Block.of(key, self._c.execute(_SUBMIT_SQL["block_of"], {"id": key}).fetchone())
+        return block
 
 
 class Changes:

@@ -20,12 +20,11 @@ from orchestrator.domain.row_columns import RowColumn
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.reads import RequestReads
 from orchestrator.store import custom_ids, facet, source_rows, sql_rows, sql_text
-from orchestrator.store.payload import Block, Changes
+from orchestrator.store.payload import Blocks, Changes
 from orchestrator.store.request_pages import STATES, PageOfRequests
 from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("requests")
-_SUBMIT_SQL: Final = sql_text.load("submit")
 _OWN_IDS: Final = "the custom_id is the one of your input file"
 #: A page of requests as lines is cut behind so many bytes of params.
 _LINES_BYTES: Final = 4 << 20
@@ -128,7 +127,7 @@ class RequestReader(facet.SnapshotReads, RequestReads):
         failed_attempts = sql_rows.dict_rows(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
         params, original, source_row = None, None, b""
         if self._purged(JobId(row["job_id"])) is None:
-            block = Block.of(row["id"], self._c.execute(_SUBMIT_SQL["block_of"], {"id": row["id"]}).fetchone())
+            block = Blocks(self._c).of(row["id"])
             change = row["sent_change"]
             if change is None:
                 params = block.params(row["id"], row["params_bytes"])
@@ -245,13 +244,12 @@ class RequestReader(facet.SnapshotReads, RequestReads):
 
 
 def _params_of(keys: Collection[RequestId], c: SqlConnection) -> Iterator[bytes]:
-    """The params of each of *keys*, ascending, as they are sent: a block that holds several is opened once."""
-    changes, block = Changes(c), None
+    """The params of each of *keys*, ascending, as they are sent."""
+    blocks, changes = Blocks(c), Changes(c)
     sent = dict(c.execute(SQL["sent_changes"], {"ids": json.dumps(list(keys))}).fetchall())
     for key in keys:
-        if block is None or not block.holds(key):
-            block = Block.of(key, c.execute(_SUBMIT_SQL["block_of"], {"id": key}).fetchone())
-        yield changes.applied(block.part(key), sent[key]) if key in sent else block.part(key)
+        part = blocks.of(key).part(key)
+        yield changes.applied(part, sent[key]) if key in sent else part
 
 
 def _trip(row: dict[str, Any]) -> queries.Attempt:

@@ -25,11 +25,10 @@ from orchestrator.domain.result_outcome import CUT_STOPS, INVALID_ANSWER, RETRIE
 from orchestrator.domain.states import JobState, RequestState
 from orchestrator.ports.job_store import ChangedRequest, Retriable, RetryStore
 from orchestrator.store import facet, history, job_control, ledger, prefixes, reservations, sql_rows, sql_text, twins
-from orchestrator.store.payload import Block, Changes, number_of_change
+from orchestrator.store.payload import Blocks, Changes, number_of_change
 from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("retrying")
-_SUBMIT_SQL: Final = sql_text.load("submit")
 #: Requests of one slice; of answers, whose bodies become those of attempts, fewer.
 _SLICE: Final = 10_000
 _ANSWERS: Final = 500
@@ -118,13 +117,11 @@ def _retriable(only: Collection[str], above: RequestId, c: SqlConnection) -> lis
 
 
 def _read(keys: Sequence[int], limit_bytes: int, c: SqlConnection) -> list[Retriable]:
-    """The first of *keys*, some *limit_bytes* of params: a block that holds several is opened once."""
+    """The first of *keys*, some *limit_bytes* of params."""
     found: list[Retriable] = []
-    changes = Changes(c)
-    block: Block | None = None
+    blocks, changes = Blocks(c), Changes(c)
     for key, custom_id, line, retries, size_bytes, change in c.execute(SQL["read"], {"ids": json.dumps(keys)}):
-        if block is None or not block.holds(key):
-            block = Block.of(key, c.execute(_SUBMIT_SQL["block_of"], {"id": key}).fetchone())
+        block = blocks.of(key)
         params = block.params(key, size_bytes) if change is None else block.part(key)
         found.append(
             Retriable(

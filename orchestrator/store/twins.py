@@ -14,12 +14,11 @@ from typing import Final, NamedTuple
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.states import RequestState
 from orchestrator.store import prefixes, sql_text
-from orchestrator.store.payload import Block
+from orchestrator.store.payload import Blocks
 from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("twins")
 _COLLECT_SQL: Final = sql_text.load("collect")
-_SUBMIT_SQL: Final = sql_text.load("submit")
 #: Twins that end in one transaction.
 _AT_ONCE: Final = 5_000
 
@@ -34,12 +33,10 @@ def mark(job: JobId, pairs: Sequence[tuple[int, int]], c: SqlConnection) -> bool
 
 
 def params_of(requests: Sequence[int], c: SqlConnection) -> Iterator[bytes]:
-    """The params of *requests*, ascending: a block that holds several is opened once."""
-    block: Block | None = None
+    """The params of *requests*, ascending."""
+    blocks = Blocks(c)
     for key, size_bytes in c.execute(SQL["params_of"], {"ids": json.dumps(requests)}).fetchall():
-        if block is None or not block.holds(key):
-            block = Block.of(key, c.execute(_SUBMIT_SQL["block_of"], {"id": key}).fetchone())
-        yield block.params(key, size_bytes)
+        yield blocks.of(key).params(key, size_bytes)
 
 
 def follow_batch(job: JobId, batch: BatchId, c: SqlConnection) -> int:
