@@ -63,8 +63,13 @@ def must_be_listed(doubt_wait: timedelta, *, ours: timedelta, by_date: timedelta
     the doubt began. The first that says so counts. What was sent may still have been on its way when the doubt began,
     out of a kernel whose process is gone: that is waited for on top of *doubt_wait*.
     """
-    wait = doubt_wait + min(doubt_wait, _DRAIN)
+    wait = listed_after(doubt_wait)
     return ours >= wait or by_date >= wait + DATE_MARGIN
+
+
+def listed_after(doubt_wait: timedelta) -> timedelta:
+    """How long a doubt lasts at least before the batch is looked for in the API's list."""
+    return doubt_wait + min(doubt_wait, _DRAIN)
 
 
 class FirstSight(Generic[K]):

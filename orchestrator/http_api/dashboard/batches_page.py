@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain import api_answers, errors, ids, model, states
+from orchestrator.domain.waiting import listed_after
 from orchestrator.http_api.dashboard import components, page
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ async def load(request: page.PageRequest) -> dict[str, object]:
     rows = facts["rows"]
     return {
         **facts,
+        "doubt_wait": listed_after(request.services.settings.limits.doubt_wait) / components.api_speed(request),
         "batches": [batch for batch, _ in rows[:_PAGE]],
         "jobs": [job for _, job in rows[:_PAGE]],
         "chips": components.state_chips(request, states.BatchState, facts["totals"].batches, on=state),

@@ -185,6 +185,8 @@ def _environment() -> Environment:
             "cap": money.shown_cap,
             "iso": view.time_text,
             "ago": _ago,
+            "lasting": _lasting,
+            "later": lambda at, by: at + by,
             "exact": _exact,
             "asset": asset_url,
             "standing": state_badge,
@@ -210,6 +212,11 @@ def _ago(at: datetime) -> str:
     if distance < timedelta(0):
         return f"in {humanize.span(-distance)}"
     return f"{humanize.span(distance)} ago"
+
+
+def _lasting(since: datetime) -> str:
+    """`25s`: how long it has been so."""
+    return humanize.span(max(datetime.now(UTC) - since, timedelta(0)))
 
 
 def _exact(at: datetime) -> str:

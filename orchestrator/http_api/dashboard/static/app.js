@@ -18,7 +18,8 @@
   const tellTimes = () => {
     for (const time of all("time[datetime]")) {
       const distance = Math.round((Date.now() - Date.parse(time.dateTime)) / 1000);
-      const text = distance < 0 ? `in ${span(-distance)}` : `${span(distance)} ago`;
+      const lasts = "lasting" in time.dataset;
+      const text = lasts ? span(Math.max(distance, 0)) : distance < 0 ? `in ${span(-distance)}` : `${span(distance)} ago`;
       if (time.textContent !== text) time.textContent = text;
     }
   };
