@@ -266,6 +266,15 @@ class Sample:
     watched: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leap:
+    """Requests that were settled, some of them failed, while no engine looked: at any time before the sample *at*."""
+
+    at: datetime
+    settled: int
+    failed: int
+
+
 def refuse_several(name: str, ids: Sequence[str]) -> None:
     """Raise GuardRefused if *ids*, newest first, are several jobs of one *name*: nobody can tell which is meant."""
     if len(ids) > 1:

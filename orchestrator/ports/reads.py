@@ -297,6 +297,9 @@ class HistoryReads(RemoteHistoryReads, Protocol):
     def sample_at(self, at: datetime) -> queries.Sample | None:
         """The last sample at *at* or before; None where there is none so old."""
 
+    def unwatched(self, *, since: datetime) -> list[queries.Leap]:
+        """What was settled while no engine looked, found after *since*."""
+
 
 class NoticeReads(RemoteNoticeReads, Protocol):
     """Webhook deliveries, page by page."""

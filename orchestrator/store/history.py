@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId
 from orchestrator.domain.model import Event
-from orchestrator.domain.queries import Sample
+from orchestrator.domain.queries import Leap, Sample
 from orchestrator.domain.states import BatchState
 from orchestrator.ports import caller
 from orchestrator.ports.dispatch import UnitKind
@@ -90,6 +90,11 @@ class HistoryReader(facet.SnapshotReads, HistoryReads):
     def sample_at(self, at: datetime) -> Sample | None:
         rows = sql_rows.dict_rows(self._c.execute(SQL["sample_at"], {"at": sql_rows.to_text(at)}))
         return _sample(rows[0]) if rows else None
+
+    @override
+    def unwatched(self, *, since: datetime) -> list[Leap]:
+        rows = sql_rows.dict_rows(self._c.execute(SQL["unwatched"], {"since": sql_rows.to_text(since)}))
+        return [Leap(**{**row, "at": sql_rows.from_text(row["at"])}) for row in rows]
 
     @override
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from support.world import World, in_a_loop, new_world
 
 from orchestrator.engine.sample import SampleStage
-from orchestrator.http_api.dashboard.engine_pages import samples_since, settled_since
+from orchestrator.http_api.dashboard.load_chart import RANGES, samples_since, settled_since
 
 LATELY = timedelta(minutes=5)
 TICK = timedelta(seconds=10)
@@ -78,6 +78,23 @@ async def test_what_was_settled_while_nobody_looked_is_not_of_the_last_minutes(t
         await world.settle()
         await look_on(world, again, 10)
         assert await lately(world) == 2
+
+
+@in_a_loop
+async def test_a_long_range_knows_it_too_within_one_of_its_steps(tmp_path: Path) -> None:
+    """Seven days have half an hour for a point: what a `run` settled before the daemon began is in no difference."""
+    async with new_world(tmp_path / "store.db") as world:
+        await SampleStage(world.context).tick(world.clock.now())
+        first = world.clock.now()
+        await world.submit(7)
+        await world.settle()
+        again = SampleStage(world.context)
+        await again.tick(world.clock.now())
+        await world.submit(2, name="b")
+        await world.settle()
+        await look_on(world, again, 20)
+        samples = await world.store.read(lambda reads: samples_since(first, reads, step=RANGES["7d"].step))
+        assert samples[-1].settled - samples[0].settled == 2
 
 
 @in_a_loop

@@ -17,6 +17,7 @@ from orchestrator.http_api.dashboard import (
     engine_pages,
     job_pages,
     live_updates,
+    load_chart,
     new_job,
     request_page,
     table_preview,
@@ -55,7 +56,7 @@ def routes(services: Services) -> list[BaseRoute]:
     return [
         *(route for route, _ in screens),
         Route("/live", live_updates.LiveUpdates(services, screens).stream, methods=["GET"]),
-        Route("/chart.json", engine_pages.chart_endpoint(services), methods=["GET"]),
+        Route("/chart.json", load_chart.chart_endpoint(services), methods=["GET"]),
         Route("/act", actions.act(services), methods=["POST"]),
         Route("/new", new_job.submit_form(services), methods=["POST"]),
         Route("/new/preview", table_preview.show_preview(services), methods=["POST"]),

@@ -23,6 +23,8 @@ _SEGMENTS: Final = (
     ("batched", "in batches", "run"),
     ("queued", "waiting", "wait"),
 )
+_UNSENT: Final = ("in batches, to send", "wait")
+_SENT: Final = states.IN_FLIGHT | {states.BatchState.ENDED}
 _WIDE: Final = 1000
 #: The sign of a job: by its state, and of one that is finished by its tone.
 _SIGNS: Final = {
@@ -49,7 +51,7 @@ def job_row(status: model.JobStatus) -> dict[str, object]:
         "stops": result_outcome.stop_words(status.stop_reasons),
         "invalid": result_outcome.invalid_words(status.invalid_answers),
         "sentence": status_text.sentence(status),
-        "segments": segments(found),
+        "segments": segments(found, sent=any(status.batches[state] for state in _SENT)),
         "settled": settled,
         "cost": money_parts.row_money(status.cost, settled),
         "percent": 0 if found.total == 0 else settled * 100 // found.total,
@@ -66,9 +68,12 @@ def state_badge(job: model.JobSnapshot) -> dict[str, str]:
     return {"tone": tone.value, "icon": icon, "text": status_text.state_words(job)}
 
 
-def segments(counts: model.RequestCounts) -> list[dict[str, object]]:
-    """Segments of the progress bar on a 1000-unit scale; a non-zero count always gets a visible width."""
-    parts = [(getattr(counts, name), text, tone) for name, text, tone in _SEGMENTS]
+def segments(counts: model.RequestCounts, *, sent: bool) -> list[dict[str, object]]:
+    """Segments of the progress bar on a 1000-unit scale; a non-zero count always gets a visible width.
+
+    sent: whether any batch of them was; batches that still wait look as what waits does.
+    """
+    parts = [(getattr(counts, name), *(shown if sent or name != "batched" else _UNSENT)) for name, *shown in _SEGMENTS]
     total = counts.total
     found: list[dict[str, object]] = []
     x = 0.0

@@ -1,43 +1,30 @@
-"""Pages of the engine as a whole: the overview with the data of its charts, the event log, health, and the fleet.
-
-Throughput counts over real time: a sample holds until the next one, so silence counts as nothing.
-"""
+"""Pages of the engine as a whole: the overview, the event log, health, and the fleet."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import JSONResponse, Response
-
 from orchestrator.config import setting_rows
-from orchestrator.domain import account, model, queries, result_outcome, states
+from orchestrator.domain import model, result_outcome, states
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.http_api.dashboard import components, live_updates, money_parts, page
+from orchestrator.http_api.dashboard import attention_parts, components, live_updates, load_chart, money_parts, page
 from orchestrator.http_api.self_checks import findings_of
 from orchestrator.ports.dispatch import UnitKind
 from orchestrator.views import status_text
 from orchestrator.views.fleet_views import alive_count, fleet_attentions, is_silent, units_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from starlette.requests import Request
-
-    from orchestrator.http_api.services import Services
     from orchestrator.ports.dispatch import FleetDaemon, FleetView
     from orchestrator.ports.reads import Reads
 
 
 _NEWEST: Final = 8
-_ASKING: Final = 20
 _FLYING: Final = 500
 _LATELY: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
-_STEP: Final = timedelta(seconds=10)
 _EVENTS_PAGE: Final = 100
 
 
@@ -47,14 +34,22 @@ async def load_overview(request: page.PageRequest) -> dict[str, object]:
     health = request.services.health
     api_clock = status_text.ApiClock(now=now, speed=components.api_speed(request))
     facts = await request.services.reader.read(partial(_read_overview, api_clock))
-    return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
+    return {
+        **facts,
+        **load_chart.chart_facts(request),
+        "trouble": health.last_trouble,
+        "reads_blocked": health.reads_blocked,
+    }
 
 
 def _read_overview(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     now, totals = api_clock.now, reads.totals()
-    paused = reads.jobs(limit=_ASKING, where=queries.JobFilter(states=frozenset({states.JobState.PAUSED})))
+    found = totals.requests
+    waiting = found.total - found.settled - totals.in_flight_requests
     return {
         "totals": totals,
+        "waiting": waiting,
+        "in_batches": waiting - found.queued,
         "stops": result_outcome.stop_words(totals.stop_reasons),
         "invalid": result_outcome.invalid_words(totals.invalid_answers),
         "in_flight_batches": sum(totals.batches[state] for state in states.IN_FLIGHT),
@@ -63,10 +58,10 @@ def _read_overview(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, o
         "unfinished": sum(
             totals.jobs[state] for state in (states.JobState.RUNNING, states.JobState.PAUSED, states.JobState.CANCELING)
         ),
-        "settled_lately": settled_since(now - _LATELY, totals, reads),
+        "paused": totals.jobs[states.JobState.PAUSED],
+        "settled_lately": load_chart.settled_since(now - _LATELY, totals, reads),
         "lately_in_an_hour": _HOUR // _LATELY,
-        "attentions": reads.attentions()[:_ASKING],
-        "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != account.BY_USER],
+        "matters": attention_parts.matters(reads),
         "jobs": [components.job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
         **_spend(now, reads),
         "point": live_updates.chart_point(totals),
@@ -93,52 +88,12 @@ def _expiry_by_our_clock(api_clock: status_text.ApiClock, reads: Reads) -> datet
     return api_clock.now + min(left) if left else None
 
 
-def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The last hour for the charts, by column: time, in flight, waiting, settled, failed."""
-
-    async def columns(_: Request) -> Response:
-        samples = await services.reader.read(partial(samples_since, datetime.now(UTC) - _HOUR))
-        rows = [(s.at.timestamp(), s.in_flight_requests, s.queued, s.settled, s.failed) for s in samples]
-        found = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
-        return JSONResponse(found, headers=page.HEADERS)
-
-    return columns
-
-
 OVERVIEW: Final = page.Page(
     template="overview.html",
     load=load_overview,
     title="Overview",
     parts=("parts/attention.html", "parts/tiles.html", "parts/spend.html", "parts/newest.html"),
 )
-
-
-def settled_since(since: datetime, totals: queries.Totals, reads: Reads) -> int | None:
-    """How many requests were settled since *since*; None if no engine ran before now."""
-    samples = samples_since(since, reads)
-    return max(live_updates.chart_point(totals)[2] - samples[0].settled, 0) if samples else None
-
-
-def samples_since(since: datetime, reads: Reads) -> list[queries.Sample]:
-    """Samples from *since* on, beginning with the state at that time, if it is known.
-
-    Requests that were settled while no engine ran are added to all sums, so that they appear in no difference of two.
-    """
-    before = reads.sample_at(since)
-    first = [] if before is None else [replace(before, at=since)]
-    return _levelled([*first, *reads.samples(since=since, step=_STEP)])
-
-
-def _levelled(samples: Sequence[queries.Sample]) -> list[queries.Sample]:
-    found: list[queries.Sample] = []
-    settled = failed = 0
-    for index in range(len(samples) - 1, -1, -1):
-        this, before = samples[index], samples[max(index - 1, 0)]
-        found.append(replace(this, settled=this.settled + settled, failed=this.failed + failed))
-        if not this.watched:
-            settled += this.settled - before.settled
-            failed += this.failed - before.failed
-    return found[::-1]
 
 
 async def load_events(request: page.PageRequest) -> dict[str, object]:

@@ -110,7 +110,7 @@ def part_id(part: str) -> str:
 
 
 def chart_point(totals: queries.Totals) -> tuple[int, int, int, int]:
-    """A point of the charts: requests in flight, waiting, settled and failed."""
+    """A point of the charts: requests in flight, queued, settled and failed."""
     found = totals.requests
     settled = found.settled
     return totals.in_flight_requests, found.queued, settled, found.failed

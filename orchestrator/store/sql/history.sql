@@ -26,6 +26,13 @@ SELECT * FROM sample WHERE at >= :since AND at < :before ORDER BY at DESC LIMIT 
 -- name: sample_at
 SELECT * FROM sample WHERE at <= :at ORDER BY at DESC LIMIT 1
 
+-- name: unwatched
+-- What was settled before a sample that is the first of its engine: at any time since the sample before.
+SELECT this.at, this.settled - before.settled AS settled, this.failed - before.failed AS failed
+  FROM sample AS this
+  JOIN sample AS before ON before.at = (SELECT earlier.at FROM sample AS earlier WHERE earlier.at < this.at ORDER BY earlier.at DESC LIMIT 1)
+ WHERE this.at > :since AND this.watched = 0 AND this.settled > before.settled
+
 -- name: histories
 -- Every step of some batches. CROSS JOIN: from the list to the index of their events.
 SELECT event.batch_id, event.at, event.new FROM json_each(:ids) AS wanted CROSS JOIN event ON event.batch_id = wanted.value

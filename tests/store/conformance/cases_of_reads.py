@@ -28,7 +28,7 @@ from store.store_world import (
 from orchestrator.domain.errors import GuardRefused, NoSuchThing
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.notices import DeliveryState, EndpointSpec
-from orchestrator.domain.queries import JobFilter, RequestFilter, SettledCursor
+from orchestrator.domain.queries import JobFilter, Leap, RequestFilter, SettledCursor
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState, JobState, RequestState
 from orchestrator.ports.store import Store
@@ -228,6 +228,19 @@ async def samples_are_thinned_to_the_last_of_each_step(store: Store) -> None:
     assert then is not None
     assert (then.at, then.queued) == (times[1], 2)
     assert await store.read(lambda reads: reads.sample_at(NOW - timedelta(days=1))) is None
+
+
+@case
+async def what_was_settled_while_no_engine_looked_is_told_apart(store: Store) -> None:
+    """Only of a first sample of an engine, and only what its jobs settled since the one before."""
+    await store.samples.take(NOW, keep_from=NOW, watched=True)
+    job = await running_job(store, 3)
+    await store.commands.cancel(job.id, NOW)
+    await store.commands.cancel_queued(job.id)
+    at = NOW + timedelta(minutes=1)
+    await store.samples.take(at, keep_from=NOW, watched=False)
+    assert await store.read(lambda reads: reads.unwatched(since=NOW)) == [Leap(at=at, settled=3, failed=0)]
+    assert await store.read(lambda reads: reads.unwatched(since=at)) == []
 
 
 @case
