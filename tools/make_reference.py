@@ -288,8 +288,8 @@ def _class(name: str, kind: type) -> Iterator[str]:
 
 
 def _signature(function: Any) -> str:  # noqa: ANN401 - any callable
-    """As it is written, without `self` and without the paths of modules."""
-    signature = inspect.signature(function)
+    """As it is written, without `self`, the paths of modules, and the options that stand in a table of their own."""
+    signature = getattr(function, "written_signature", None) or inspect.signature(function)
     mine = [one for one in signature.parameters.values() if one.name not in {"self", "cls"}]
     text = str(signature.replace(parameters=mine))
     return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text).replace("'", "")

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 import msgspec
 
+from orchestrator.client import notebook
 from orchestrator.client.errors import JobTimeout, refusal
 from orchestrator.client.result import Result
 from orchestrator.domain import account, answer_table, job_spec, model, params, queries, spending, states
@@ -87,12 +89,15 @@ class Job:
 
         Raises JobTimeout; NeedsPerson when the job is paused for a reason that only a person can remove, BudgetExceeded
         when a cap has stopped it. A pause that was asked for is waited out. An open job never finishes: close it first.
+        A notebook shows meanwhile how far it is.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = asyncio.timeout(seconds)
+        # The loop of a notebook is its main thread's; elsewhere nobody would see what is shown.
+        show = notebook.live_card() if threading.current_thread() is threading.main_thread() else None
         try:
             async with deadline:
-                return await self._over()
+                return await self._over(show)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -238,10 +243,12 @@ class Job:
             raise job_views.does_not_apply(verb, status.job)
         return status
 
-    async def _over(self) -> model.JobStatus:
+    async def _over(self, show: Callable[[model.JobStatus], None] | None) -> model.JobStatus:
         pause_s = _FIRST_LOOK_S
         while True:
             status = await self.status()
+            if show is not None:
+                show(status)
             if status.job.state in states.OVER or status.job.is_tried:
                 return status
             if status.job.state is states.JobState.PAUSED and status.job.reason_code in account.BY_A_CAP:

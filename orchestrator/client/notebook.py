@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from html import escape
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain import humanize
+from orchestrator.domain.states import OVER
 from orchestrator.views import cost_views, status_text
 
 if TYPE_CHECKING:
@@ -15,6 +18,30 @@ if TYPE_CHECKING:
 
 #: Of a longer text a notebook shows the beginning.
 _MOST_TEXT: Final = 2_000
+
+
+def live_card() -> Callable[[JobStatus], None] | None:
+    """Shows the card of a job in the cell of a notebook that runs, and the next one in its place; None elsewhere.
+
+    Of IPython nothing is imported that is not there already: only a notebook's kernel has loaded it.
+    """
+    ipython: Any = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal shows no HTML
+        return None
+    display: Any = import_module("IPython.display")
+    shown: list[Any] = []
+
+    def show(status: JobStatus) -> None:
+        if not shown and status.job.state in OVER:  # nobody waits
+            return
+        card = display.HTML(job_card(status))
+        if shown:
+            shown[0].update(card)
+        else:
+            shown.append(display.display(card, display_id=True))
+
+    return show
 
 
 def job_card(status: JobStatus) -> str:

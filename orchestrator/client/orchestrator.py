@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeAlias, Unpack
 
 from orchestrator.client.errors import not_open, refusal, used_once
 from orchestrator.client.job import Job, JobAppender, OpenJob
+from orchestrator.client.option_signature import lists_options
 from orchestrator.client.submission import PROMPT_HINT, RowSubmission, Submission, SubmitOptions, count_mode, of_prompts
 from orchestrator.domain import errors, humanize, job_spec, limits, model, params, queries, states, table_spec
 from orchestrator.ports import engine, streams
@@ -95,6 +96,7 @@ class Orchestrator:
         """Whether the API answers."""
         return self._handle().health
 
+    @lists_options(RowSubmission)
     async def submit(
         self,
         requests: Iterable[object] | AsyncIterable[object] | str | os.PathLike[str],
@@ -113,14 +115,12 @@ class Orchestrator:
         null there, times are ISO 8601, decimals text, bytes base64; what has no form in JSON is a problem with its row
         and column.
 
-        Of rows: prompt, system, model, max_tokens, params, image, id_column, format, delimiter. Of any job:
-        api_version, betas, priority, tags, cache, new, skip_bad, key, max_cost, allow_per_request, pilot, after_pilot,
-        limit, sample, seed, schema, retry_invalid, dedupe. `help(RowSubmission)` and `help(Submission)` say what each
-        is.
+        What each option is: `help(RowSubmission)` for those of rows, `help(Submission)` for those of any job.
         """
         options = SubmitOptions.of(name, how)
         return await self._submit(*self._prepare(requests, options), options)
 
+    @lists_options(RowSubmission)
     async def map(
         self, prompts: Iterable[str] | AsyncIterable[str], *, name: str | None = None, **how: Unpack[RowSubmission]
     ) -> list[Result]:
@@ -135,6 +135,7 @@ class Orchestrator:
         job = await self.submit(rows, name=name, **asked)
         return [result async for result in job.results()]
 
+    @lists_options(RowSubmission)
     async def submit_file(
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[RowSubmission]
     ) -> Job:
@@ -153,6 +154,7 @@ class Orchestrator:
         source = open_source(path, rules=self._rules(new.fixed_version), max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
         return await self._submit(source, new, options)
 
+    @lists_options(RowSubmission)
     async def estimate(
         self,
         requests: Iterable[object] | AsyncIterable[object] | str | os.PathLike[str],
@@ -173,6 +175,7 @@ class Orchestrator:
         mode = count_mode(exact=exact, offline=offline)
         return await self._estimate(*self._prepare(requests, options), options, mode)
 
+    @lists_options(Submission)
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
         """A job that still grows. One of this name that was left open, by a crash for example, goes on.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
 
 from orchestrator.client import notebook
 from orchestrator.client.bridge import Bridge
+from orchestrator.client.errors import JobTimeout
 from orchestrator.client.job import ExportShape, Job, JobAppender
+from orchestrator.client.option_signature import lists_options
 from orchestrator.client.orchestrator import Input, Orchestrator, as_flags
 from orchestrator.client.submission import RowSubmission, Submission, SubmitOptions, count_mode, of_prompts
 from orchestrator.domain.errors import OrchestratorError
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.ports.streams import InputProblem, Source
     from orchestrator.views.fleet_views import FleetAnswerView
 
+#: How often a notebook shows how far a job is.
+_LOOK_S: Final = 0.5
 Requests: TypeAlias = Iterable[object] | AsyncIterable[object]
 
 
@@ -96,6 +102,7 @@ class SyncOrchestrator:
         """True if the engine runs in this process."""
         return self._bridge.call(_BridgedOrchestrator.is_embedded)
 
+    @lists_options(RowSubmission)
     def submit(self, requests: Input, *, name: str | None = None, **how: Unpack[RowSubmission]) -> SyncJob:
         """Submit SDK `Request` dicts, or rows with prompt: `help(Orchestrator.submit)` has all options.
 
@@ -108,6 +115,7 @@ class SyncOrchestrator:
         handed = self._bridge.hand_over(source, lambda orc, queued: orc.submit_source(queued, new, options))
         return SyncJob(self._bridge, handed)
 
+    @lists_options(RowSubmission)
     def map(
         self, prompts: Iterable[str] | AsyncIterable[str], *, name: str | None = None, **how: Unpack[RowSubmission]
     ) -> list[Result]:
@@ -115,6 +123,7 @@ class SyncOrchestrator:
         rows, asked = of_prompts(prompts, how)
         return list(self.submit(rows, name=name, **asked).results())
 
+    @lists_options(RowSubmission)
     def estimate(
         self, requests: Input, *, exact: bool = False, offline: bool = False, **how: Unpack[RowSubmission]
     ) -> Estimate:
@@ -125,12 +134,14 @@ class SyncOrchestrator:
         source, new = self._bridge.call(lambda orc: orc.prepare(requests, options))
         return self._bridge.hand_over(source, lambda orc, queued: orc.estimate_source(queued, new, options, mode))
 
+    @lists_options(RowSubmission)
     def submit_file(
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[RowSubmission]
     ) -> SyncJob:
         """Submit a file of JSON Lines, or "-" for standard input; with prompt, a table."""
         return self._job(lambda orc: orc.submit_file(path, name=name, **how))
 
+    @lists_options(Submission)
     def open_job(self, name: str, **how: Unpack[Submission]) -> SyncOpenJob:
         """A job that still grows."""
         return SyncOpenJob(self._bridge, self._bridge.call(lambda orc: orc.appender(name, how)))
@@ -176,8 +187,23 @@ class SyncJob:
         return self._bridge.call(lambda _: self._job.status())
 
     def wait(self, timeout: float | timedelta | None = None) -> JobStatus:
-        """Wait until it is finished or canceled."""
-        return self._bridge.call(lambda _: self._job.wait(timeout))
+        """Wait until it is finished or canceled. A notebook shows meanwhile how far it is."""
+        show = notebook.live_card()
+        if show is None:
+            return self._bridge.call(lambda _: self._job.wait(timeout))
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        ends = math.inf if seconds is None else time.monotonic() + seconds
+        while True:
+            show(self.status())
+            left = ends - time.monotonic()
+            try:
+                status = self._bridge.call(lambda _: self._job.wait(min(_LOOK_S, max(0, left))))  # noqa: B023 - at once
+            except JobTimeout:
+                if left <= _LOOK_S:
+                    raise
+            else:
+                show(status)
+                return status
 
     def results(self, *, settled_only: bool = False) -> Iterator[Result]:
         """Yield every result in input order, page by page."""
@@ -189,7 +215,9 @@ class SyncJob:
             number = page[-1].number
 
     def to_dicts(self, *, settled_only: bool = False, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Every result as one flat dict."""
+        """Every result as one flat dict: `pd.DataFrame(job.to_dicts())`."""
+        if not settled_only:
+            self.wait()
         return self._bridge.call(lambda _: self._job.to_dicts(settled_only=settled_only, columns=columns))
 
     def export(
@@ -201,6 +229,8 @@ class SyncJob:
         **shape: Unpack[ExportShape],
     ) -> int:
         """Write the results to *path*."""
+        if not settled_only:
+            self.wait()
         return self._bridge.call(
             lambda _: self._job.export(path, settled_only=settled_only, overwrite=overwrite, **shape)
         )

@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from inspect import signature
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from faces.client_world import QUICK, SLOW, line_of, requests, running, short_runtime_folder
 from support.world import in_a_loop
 
-from orchestrator import InputRefused, JobTimeout, Result, SyncOrchestrator
+from orchestrator import (
+    InputRefused,
+    JobTimeout,
+    Orchestrator,
+    Result,
+    RowSubmission,
+    Submission,
+    SyncOrchestrator,
+)
+from orchestrator.client import notebook
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
 from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.states import RequestState
@@ -132,6 +144,47 @@ def test_a_notebook_shows_a_job_and_a_result_and_no_markup_of_theirs(tmp_path: P
     odd = Result(ResultRow(number=1, custom_id="<i>", state=RequestState.SUCCEEDED, body=body))._repr_html_()
     assert "&lt;script&gt;x" in odd
     assert ("<script>" in odd, "<i>" in odd) == (False, False)
+
+
+def test_a_notebook_shows_how_far_a_job_is_and_nothing_else_does(tmp_path: Path) -> None:
+    """In its cell, by one display that is updated; IPython in a terminal, and a plain script, are shown nothing."""
+    shown: list[str] = []
+    handle = SimpleNamespace(update=lambda card: shown.append(f"again {card}"))
+    display = ModuleType("IPython.display")
+
+    def show_card(card: str, *, display_id: bool) -> SimpleNamespace:
+        assert display_id
+        shown.append(card)
+        return handle
+
+    display.__dict__.update(HTML=str, display=show_card)
+    ipython = ModuleType("IPython")
+    ipython.__dict__.update(display=display, get_ipython=SimpleNamespace)
+    with quick(tmp_path, **SLOW) as orc, pytest.MonkeyPatch.context() as patch:
+        job = orc.submit(requests(3))
+        patch.setitem(sys.modules, "IPython", ipython)
+        patch.setitem(sys.modules, "IPython.display", display)
+        with pytest.raises(JobTimeout):
+            job.wait(0)
+        assert shown == []
+        ipython.__dict__.update(get_ipython=lambda: SimpleNamespace(kernel=object()))
+        with pytest.raises(JobTimeout):
+            job.wait(0)
+        assert len(shown) == 1
+        assert 'max="3" value="0"' in shown[0]
+        show = notebook.live_card()
+        assert show is not None
+        show(job.status())
+        show(job.status())
+        assert [card.startswith("again ") for card in shown] == [False, False, True]
+
+
+def test_help_lists_the_options_of_a_submission() -> None:
+    """`**how` told nobody what may be written there; the names come from the classes that the checks go by."""
+    for kind in (Orchestrator, SyncOrchestrator):
+        for method in (kind.submit, kind.submit_file, kind.map, kind.estimate):
+            assert {*RowSubmission.__annotations__, *Submission.__annotations__} < {*signature(method).parameters}
+        assert list(signature(kind.open_job).parameters)[2:] == list(Submission.__annotations__)
 
 
 def test_an_iterable_that_breaks_or_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
