@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeAlias, Unpack
@@ -192,10 +193,19 @@ class Orchestrator:
         return Job(self._handle, found, unclear=unclear)
 
     async def jobs(
-        self, *, limit: int = 100, tags: Collection[str] = (), submitted_by: str | None = None
+        self,
+        *,
+        limit: int = 100,
+        tags: Collection[str] = (),
+        submitted_by: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
     ) -> list[model.JobStatus]:
-        """The newest jobs, newest first; those with all of *tags*, handed in with the token of that name."""
-        where = queries.JobFilter(tags=frozenset(tags), submitted_by=submitted_by)
+        """The newest jobs, newest first; those with all of *tags*, handed in with the token of that name.
+
+        since, until: the first and the last day (UTC) on which they were made.
+        """
+        where = queries.JobFilter(tags=frozenset(tags), submitted_by=submitted_by, since=since, until=until)
         return await self._handle().reader.read(
             lambda reads: [reads.status(job) for job in reads.jobs(limit=limit, where=where)]
         )

@@ -221,8 +221,10 @@ class HttpReads(reads.RemoteReads):
 
     def _jobs(self, where: queries.JobFilter, *, most: int | None = None) -> Iterator[job_views.JobView]:
         query: Query = {"state": sorted(where.states), "tag": sorted(where.tags), "q": where.text}
-        if where.submitted_by is not None:  # a server of before knows no such parameter
-            query = {**query, "by": where.submitted_by}
+        days = {name: day.isoformat() for name, day in (("since", where.since), ("until", where.until)) if day}
+        more = {"by": where.submitted_by, **days}
+        # A server of before knows none of these.
+        query = {**query, **{name: value for name, value in more.items() if value is not None}}
         for page in self._pages(job_views.JobsView, "jobs", query, most=most):
             yield from page.jobs
 

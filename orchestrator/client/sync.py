@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
@@ -150,9 +150,19 @@ class SyncOrchestrator:
         """The job that *ref* means."""
         return self._job(lambda orc: orc.job(ref))
 
-    def jobs(self, *, limit: int = 100, tags: Collection[str] = (), submitted_by: str | None = None) -> list[JobStatus]:
+    def jobs(
+        self,
+        *,
+        limit: int = 100,
+        tags: Collection[str] = (),
+        submitted_by: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+    ) -> list[JobStatus]:
         """The newest jobs with all of *tags*, handed in with the token of that name."""
-        return self._bridge.call(lambda orc: orc.jobs(limit=limit, tags=tags, submitted_by=submitted_by))
+        return self._bridge.call(
+            lambda orc: orc.jobs(limit=limit, tags=tags, submitted_by=submitted_by, since=since, until=until)
+        )
 
     def fleet(self) -> FleetAnswerView:
         """The daemons on the store."""

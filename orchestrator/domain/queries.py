@@ -7,7 +7,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, Literal, Self
 
 import msgspec
@@ -135,13 +135,16 @@ class RequestCost(msgspec.Struct, frozen=True, gc=False):
 class JobFilter:
     """Jobs in one of *states* (empty: any) with all of *tags*, and *text* in the name or the id, in any case.
 
-    submitted_by: that were handed in with the token of that name; None: any.
+    submitted_by: that were handed in with the token of that name; None: any. since, until: the first and the last day
+    (UTC) on which they were made; None: any.
     """
 
     states: frozenset[JobState] = frozenset()
     tags: frozenset[str] = frozenset()
     text: str | None = None
     submitted_by: str | None = None
+    since: date | None = None
+    until: date | None = None
 
 
 ALL_JOBS: Final = JobFilter()

@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
@@ -155,6 +155,8 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
             "tags": json.dumps(sorted(where.tags)),
             "text": where.text,
             "submitted_by": where.submitted_by,
+            "since": "" if where.since is None else where.since.isoformat(),
+            "before_day": _day_after(where.until),
         }
         return [sql_rows.to_job(row) for row in sql_rows.dict_rows(self._c.execute(SQL["jobs"], values))]
 
@@ -255,3 +257,8 @@ def _attention(row: dict[str, Any]) -> model.Attention:
     return model.Attention(
         kind=row["kind"], batch_id=batch, message=row["message"], since=sql_rows.from_text(row["since"])
     )
+
+
+def _day_after(day: date | None) -> str:
+    """What the times of *day* and before are smaller than, as text; None: those of every day."""
+    return "9999" if day is None or day == date.max else (day + timedelta(days=1)).isoformat()

@@ -334,14 +334,14 @@ class SpendView(View, frozen=True, kw_only=True):
         return cls(by=by, since=since, spent=spent, unpriced=unpriced, lines=views)
 
 
-def parse_since(text: str | None, today: date) -> date | None:
-    """The first day that `7d` (before *today*) or `2026-11-23` means; None: none is asked for. Raises UsageError."""
+def parse_since(text: str | None, today: date, *, called: str = "since") -> date | None:
+    """The day that `7d` (before *today*) or `2026-11-23` means; None: none is asked for. Raises UsageError."""
     if text is None:
         return None
     try:
         return date.fromisoformat(text) if _DAY.fullmatch(text) else today - parse_duration(text)
     except (ValueError, OverflowError) as exc:
-        raise UsageError(f"since is {text!r}", hint='give days such as "7d", or a day such as "2026-11-23"') from exc
+        raise UsageError(f"{called} is {text!r}", hint='give days such as "7d", or a day such as "2026-11-23"') from exc
 
 
 def money_text(nanos: int | None) -> str | None:

@@ -39,6 +39,9 @@ def test_the_command_line_files_jobs_under_tags_and_finds_them(program: Program)
         for tags in [("--tag", "nightly"), ("--tag", "fr"), ("--tag", "nightly", "--tag", "fr"), ("--tag", "night")]
     }
     assert list(found.values()) == [["two", "one"], ["one"], ["one"], []]
+    assert [job["name"] for job in program("ls", "--json", "--since", "2020-01-01").facts["jobs"]] == ["two", "one"]
+    assert program("ls", "--json", "--until", "2020-01-01").facts["jobs"] == []
+    assert "--until is 'soon'" in program("ls", "--until", "soon").err
 
 
 def test_a_tag_that_cannot_be_one_is_refused(program: Program) -> None:
@@ -64,6 +67,9 @@ def test_the_rest_api_files_jobs_under_tags_and_finds_them(tmp_path: Path) -> No
                 for query in ("tag=y", "tag=x&tag=y", "tag=z", "tag=X")
             }
             assert found == {"tag=y": ["b", "a"], "tag=x&tag=y": ["a"], "tag=z": ["c"], "tag=X": []}
+            assert len((await client.get("jobs?since=2020-01-01")).json()["jobs"]) == 3
+            assert (await client.get("jobs?until=2020-01-01")).json()["jobs"] == []
+            assert (await client.get("jobs?since=x")).status_code == 400
             refused = await client.post("jobs?tag=a,b", content=lines(4), headers=NDJSON)
             assert (refused.status_code, refused.json()["hint"][:11]) == (400, "a tag has 1")
 
@@ -100,5 +106,10 @@ def test_the_dashboard_files_jobs_under_tags_and_finds_them(tmp_path: Path) -> N
             assert "<b>,</b>" not in page
             assert ">a</a>" in (await browser.get("/jobs?tag=x%26y")).text
             assert "No such job" in (await browser.get("/jobs?tag=z")).text
+            assert ">a</a>" in (await browser.get("/jobs?q=&tag=&since=2020-01-01&until=")).text
+            past = (await browser.get("/jobs?until=2020-01-01&tag=x%26y")).text
+            assert "No such job" in past
+            assert 'name="until" type="date" value="2020-01-01"' in past
+            assert (await browser.get("/jobs?since=x")).status_code == 400
 
     asyncio.run(check())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ from store.store_world import (
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch
-from orchestrator.domain.queries import ResultRow
+from orchestrator.domain.queries import JobFilter, ResultRow
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.reads import Reads
@@ -272,6 +272,35 @@ def test_jobs_are_listed_newest_first_in_pages(tmp_path: Path) -> None:
             newer = await store.read(lambda reads: reads.newer_jobs(made[1], limit=2))
             assert [job.id for job in newer] == [made[2], made[3]]
             assert await store.read(lambda reads: reads.newer_jobs(made[4], limit=2)) == []
+
+    asyncio.run(run())
+
+
+def test_jobs_are_found_by_the_day_on_which_they_were_made(tmp_path: Path) -> None:
+    """From the first moment of a day in UTC to the last one of another."""
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    moments = (
+        midnight - timedelta(milliseconds=1),
+        midnight,
+        midnight + timedelta(hours=47),
+        midnight + timedelta(days=2),
+    )
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            for number, at in enumerate(moments):
+                job = await store.ingest.begin(new_job(str(number)), f"{number}-id", at)
+                await finish(store, job.id, str(number))
+
+            async def found(since: date | None, until: date | None) -> list[str]:
+                where = JobFilter(since=since, until=until)
+                return [job.name for job in await store.read(lambda reads: reads.jobs(limit=9, where=where))]
+
+            day, last = midnight.date(), date.max
+            assert await found(day, day) == ["1"]
+            assert await found(day, None) == ["3", "2", "1"]
+            assert await found(None, day + timedelta(days=1)) == ["2", "1", "0"]
+            assert await found(date.min, last) == ["3", "2", "1", "0"]
 
     asyncio.run(run())
 

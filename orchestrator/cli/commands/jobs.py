@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -65,10 +65,18 @@ Examples:
 @click.option("--unfinished", is_flag=True, help="Only jobs that are not over.")
 @click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; may be repeated.")
 @click.option("--by", metavar="NAME", help="Only jobs that were submitted with the token of this name.")
-def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ...], by: str | None) -> None:
+@click.option("--since", metavar="TIME", help="Only jobs made in the last 7d, or since a day such as 2026-11-23 (UTC).")
+@click.option("--until", metavar="TIME", help="Only jobs made up to that day, itself included.")
+def ls(
+    options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ...], by: str | None, **days: str | None
+) -> None:
     settings = options.settings()
     wanted = queries.UNFINISHED if unfinished else frozenset()
-    where = queries.JobFilter(states=wanted, tags=frozenset(tags), submitted_by=by)
+    today = datetime.now(UTC).date()
+    made = {name: cost_views.parse_since(text, today, called=f"--{name}") for name, text in days.items()}
+    where = queries.JobFilter(
+        states=wanted, tags=frozenset(tags), submitted_by=by, since=made["since"], until=made["until"]
+    )
     with store_access.open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
         jobs = reads.jobs(limit=limit + 1, where=where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -19,7 +19,7 @@ from orchestrator.http_api.api import job_upload, route_docs, routing
 from orchestrator.http_api.services import Services
 from orchestrator.ports import engine, runtime, streams
 from orchestrator.ports.reads import Reads
-from orchestrator.views import check_report, estimate_views, job_views, problem_details, source_codec
+from orchestrator.views import check_report, cost_views, estimate_views, job_views, problem_details, source_codec
 
 api = routing.router("jobs")
 
@@ -55,9 +55,23 @@ async def filter_of(
     by: Annotated[
         str | None, Query(description="Only jobs submitted with the token of this name.", max_length=64)
     ] = None,
+    since: Annotated[
+        str | None, Query(description="Only jobs made in the last `7d`, or since `2026-11-23` (UTC).", max_length=50)
+    ] = None,
+    until: Annotated[
+        str | None, Query(description="Only jobs made up to that day, itself included.", max_length=50)
+    ] = None,
 ) -> queries.JobFilter:
     """Which jobs a list is asked for."""
-    return queries.JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q, submitted_by=by)
+    today = datetime.now(UTC).date()
+    return queries.JobFilter(
+        states=frozenset(state or ()),
+        tags=frozenset(tag or ()),
+        text=q,
+        submitted_by=by,
+        since=cost_views.parse_since(since, today),
+        until=cost_views.parse_since(until, today, called="until"),
+    )
 
 
 @api.get("/jobs", responses=route_docs.answers(job_views.JobsView))

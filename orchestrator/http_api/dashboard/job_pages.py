@@ -13,7 +13,7 @@ from orchestrator.domain import ids, model, queries, states
 from orchestrator.domain.result_outcome import RETRIED_STOPS
 from orchestrator.http_api.dashboard import components, money_parts, page
 from orchestrator.http_api.dashboard.timeline import timeline
-from orchestrator.views import status_text
+from orchestrator.views import cost_views, status_text
 
 if TYPE_CHECKING:
     from orchestrator.ports.reads import Reads
@@ -34,9 +34,17 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
     text = request.query.get("q", "").strip()
     before = request.number("before")
     wanted = frozenset[states.JobState]() if state is None else frozenset({states.JobState(state)})
-    tags = request.query.getlist("tag")
+    tags = [tag for each in request.query.getlist("tag") if (tag := each.strip())]
     by = request.query.get("by") or None
-    where = queries.JobFilter(states=wanted, tags=frozenset(tags), text=text or None, submitted_by=by)
+    today = datetime.now(UTC).date()
+    days = {name: request.query.get(name) or None for name in ("since", "until")}
+    where = queries.JobFilter(
+        states=wanted,
+        tags=frozenset(tags),
+        text=text or None,
+        submitted_by=by,
+        **{name: cost_views.parse_since(day, today, called=name) for name, day in days.items()},
+    )
     facts = await request.services.reader.read(
         partial(_read_jobs, where, None if before is None else ids.JobId(before))
     )
@@ -48,6 +56,7 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
         "q": text,
         "tags": tags,
         "by": by,
+        **{name: "" if (day := getattr(where, name)) is None else day.isoformat() for name in days},
         "without_tags": request.link(tag=None, by=None, before=None),
         "first": None if before is None else request.link(before=None),
         "more": request.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,

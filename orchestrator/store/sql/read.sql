@@ -22,6 +22,7 @@ SELECT * FROM job
    AND (CAST(:text AS TEXT) IS NULL OR instr(lower(name), lower(CAST(:text AS UTEXT))) > 0
         OR instr(lower(public_id), lower(CAST(:text AS UTEXT))) > 0)
    AND (CAST(:submitted_by AS TEXT) IS NULL OR submitted_by = CAST(:submitted_by AS TEXT))
+   AND created_at >= CAST(:since AS TEXT) AND created_at < CAST(:before_day AS TEXT)
  ORDER BY id DESC LIMIT :limit
 
 -- name: newer_jobs

@@ -93,6 +93,32 @@
   $("#theme").hidden = false;
   $("#theme").addEventListener("click", setTheme);
 
+  // --- a list follows what is looked for, without Enter ------------------------------------------------------------
+  let asked = 0;
+  let rest = 0; // after a key
+  const follow = async (form) => {
+    const turn = ++asked;
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+    const address = `${form.getAttribute("action")}${query.size ? "?" : ""}${query}`;
+    const answer = await fetch(address, { headers: { accept: "text/html" } }).catch(() => null);
+    if (turn !== asked || !answer?.ok) return;
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (turn !== asked) return;
+    for (const part of ["chips", "rows", "pages"]) $(`#${part}`).replaceWith(found.querySelector(`#${part}`));
+    history.replaceState(null, "", address);
+    if (!holder) return;
+    holder.dataset.live = `/live?at=${encodeURIComponent(address)}`;
+    if (!paused) disconnect();
+    if (!paused) connect();
+  };
+  for (const form of all("form[data-follow]")) {
+    form.addEventListener("input", (event) => {
+      if (!event.target.matches("[data-search]")) return;
+      clearTimeout(rest);
+      rest = setTimeout(() => follow(form), 200);
+    });
+  }
+
   // --- keyboard ---------------------------------------------------------------------------------------------------
   const help = $("#help");
   $("#help-button").hidden = false;
@@ -112,7 +138,7 @@
     found[index].scrollIntoView({ block: "nearest" });
     found[index].querySelector("[data-open]")?.focus({ preventScroll: true });
   };
-  const follow = (selector) => $(selector)?.click();
+  const press = (selector) => $(selector)?.click();
   let going = 0; // until when a "g" counts
   const keys = {
     "/": () => ($("[data-search]") ? $("[data-search]").focus() : location.assign("/jobs")),
@@ -123,8 +149,8 @@
     p: () => holder && setPaused(!paused),
     t: setTheme,
     "?": () => help.showModal(),
-    "[": () => follow("[data-prev]"),
-    "]": () => follow("[data-next]"),
+    "[": () => press("[data-prev]"),
+    "]": () => press("[data-next]"),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
