@@ -19,7 +19,7 @@ from orchestrator.domain import ids, model, notices, queries, row_columns, spend
 from orchestrator.domain.budgets import Limit
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.json_text import mask_lone_surrogates
-from orchestrator.domain.result_choice import RequestChoice
+from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice
 from orchestrator.ports import reads, streams
 from orchestrator.views import batch_views, cost_views, job_views, request_views, service_views
 from orchestrator.views.view import View
@@ -149,9 +149,16 @@ class HttpReads(reads.RemoteReads):
 
     @override
     def results(
-        self, job: ids.JobId, *, above: int, limit: int, rows: bool = False, trial: bool = False
+        self,
+        job: ids.JobId,
+        *,
+        above: int,
+        limit: int,
+        rows: bool = False,
+        trial: bool = False,
+        choice: RequestChoice = ALL_OF_A_JOB,
     ) -> list[queries.ResultRow]:
-        told = {"rows": "true" if rows else None, "trial": "true" if trial else None}
+        told: Query = {"rows": "true" if rows else None, "trial": "true" if trial else None, **_wanted(choice)}
         query: Query = {"above": above, "limit": min(limit, _RESULTS), **told}
         page = request_views.ResultPageView.decode(self._fetch(self._path(job, "results", "page"), query))
         return [row.to_row() for row in page.results]

@@ -89,3 +89,4 @@ REQUEST_STEPS: Final[Mapping[RequestState, frozenset[RequestState]]] = MappingPr
 #: The API holds, or may hold, requests of these batches that have not ended: they count against its queue limit.
 IN_FLIGHT: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT, BatchState.IN_PROGRESS, BatchState.CANCELING})
 OVER: Final = frozenset({JobState.FINISHED, JobState.CANCELED})
+SETTLED_REQUESTS: Final = frozenset({RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELED})

@@ -18,7 +18,7 @@ from orchestrator.domain import model, notices, queries, spending
 from orchestrator.domain.budgets import Limit
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.known_answers import AnswersKnown
-from orchestrator.domain.result_choice import RequestChoice
+from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice
 from orchestrator.domain.row_columns import RowColumn
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.streams import InputProblem
@@ -82,12 +82,19 @@ class RemoteRequestReads(Protocol):
         """
 
     def results(
-        self, job: JobId, *, above: int, limit: int, rows: bool = False, trial: bool = False
+        self,
+        job: JobId,
+        *,
+        above: int,
+        limit: int,
+        rows: bool = False,
+        trial: bool = False,
+        choice: RequestChoice = ALL_OF_A_JOB,
     ) -> list[queries.ResultRow]:
         """The next settled requests after the number *above*, in input order. Raises Purged.
 
-        rows: each with the row that it was made of. trial: only those of trials, or of a pilot. A server may give fewer
-        than *limit* before the end; no results are the end.
+        rows: each with the row that it was made of. trial: only those of trials, or of a pilot; choice: only those
+        that are wanted. There may be fewer than *limit* before the end; no results are the end.
         """
 
     def row_columns(self, job: JobId) -> tuple[RowColumn, ...]:

@@ -30,6 +30,8 @@ _GROWING: Final = 0
 #: Code points that no text has: halves of pairs, and the first behind them.
 _SURROGATES: Final = 0xD800
 _AFTER_SURROGATES: Final = 0xE000
+#: No id is behind it that has anything else in it.
+_BEHIND_ALL: Final = chr(sys.maxunicode) * 1024
 
 #: (custom id, request) as it is known.
 Known = tuple[str, int]
@@ -78,8 +80,8 @@ def find_many(job: JobId, custom_ids: Sequence[str], c: SqlConnection) -> dict[s
     return found
 
 
-def between(prefix: str) -> tuple[str, str | None]:
-    """Ids that begin with *prefix* are from the first of these on, and before the second; None: up to the last.
+def between(prefix: str) -> tuple[str, str]:
+    """Ids that begin with *prefix* are from the first of these on, and before the second.
 
     Both databases compare texts by their code points.
     """
@@ -87,7 +89,7 @@ def between(prefix: str) -> tuple[str, str | None]:
         if (last := ord(prefix[end - 1])) < sys.maxunicode:
             following = chr(_AFTER_SURROGATES if last + 1 == _SURROGATES else last + 1)
             return prefix, prefix[: end - 1] + following
-    return prefix, None
+    return prefix, _BEHIND_ALL
 
 
 def find_between(values: Mapping[str, Any], c: SqlConnection, *, is_backwards: bool) -> list[RequestId]:

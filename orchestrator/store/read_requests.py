@@ -14,7 +14,7 @@ from orchestrator.domain import queries
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
 from orchestrator.domain.json_text import one_line
-from orchestrator.domain.result_choice import RequestChoice
+from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice
 from orchestrator.domain.result_lines import input_line
 from orchestrator.domain.row_columns import RowColumn
 from orchestrator.domain.states import RequestState
@@ -140,11 +140,26 @@ class RequestReader(facet.SnapshotReads, RequestReads):
 
     @override
     def results(
-        self, job: JobId, *, above: int, limit: int, rows: bool = False, trial: bool = False
+        self,
+        job: JobId,
+        *,
+        above: int,
+        limit: int,
+        rows: bool = False,
+        trial: bool = False,
+        choice: RequestChoice = ALL_OF_A_JOB,
     ) -> list[queries.ResultRow]:
         self._refuse_purged(job)
-        span = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER)}
-        return self._results("results", {**span, "limit": limit, "every": int(not trial)}, with_rows=rows)
+        told = {"limit": limit, "every": int(not trial)}
+        if choice == ALL_OF_A_JOB:
+            span = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER)}
+            return self._results("results", {**told, **span}, with_rows=rows)
+        while listed := PageOfRequests(job=job, above=above, limit=limit).read(choice.filters(), self._c):
+            keys = json.dumps([request_id(job, row.number) for row in listed])
+            if found := self._results("results_of", {**told, "ids": keys}, with_rows=rows):
+                return found
+            above = listed[-1].number  # none of these is settled, and no results would be the end
+        return []
 
     @override
     def row_columns(self, job: JobId) -> tuple[RowColumn, ...]:

@@ -17,9 +17,9 @@ PAYLOADS: Final = list(payloads())
 FOREIGN: Final = """() => {
   const found = [];
   const known = new Set(("A ARTICLE ASIDE B BODY BR BUTTON CANVAS CIRCLE CODE DD DETAILS DIALOG DIV DL DT FIELDSET " +
-    "FIGCAPTION FIGURE FORM G H1 H2 H3 HEAD HEADER HTML INPUT KBD LABEL LEGEND LI LINE LINK MAIN META NAV NOSCRIPT " +
-    "OL P PATH PATTERN PRE RECT SCRIPT SECTION SMALL SPAN STRONG SUMMARY SVG TABLE TBODY TD TEXT TH THEAD TIME TITLE " +
-    "TR UL").split(" "));
+    "FIGCAPTION FIGURE FORM G H1 H2 H3 HEAD HEADER HTML INPUT KBD LABEL LEGEND LI LINE LINK MAIN MARK META NAV " +
+    "NOSCRIPT OL OPTION P PATH PATTERN PRE RECT SCRIPT SECTION SELECT SMALL SPAN STRONG SUMMARY SVG TABLE TBODY TD " +
+    "TEXT TH THEAD TIME TITLE TR UL").split(" "));
   for (const each of document.querySelectorAll("*")) {
     if (!known.has(each.tagName.toUpperCase())) found.push(each.tagName);
     for (const { name, value } of each.attributes) {
@@ -71,8 +71,11 @@ def look_at_every_screen(page: Page, daemon: Daemon, job: str) -> None:
     shown = look(page, f"{daemon.url}/jobs/{job}/requests/{last}")
     assert "<iframe srcdoc" in shown
     assert "list" in look(page, f"{daemon.url}/jobs/{job}/requests/2")
+    look(page, f"{daemon.url}/jobs/{job}/requests/2/inside")
     for above in range(0, last, 50):
-        look(page, f"{daemon.url}/jobs/{job}?tab=requests&above={above}")
+        look(page, f"{daemon.url}/jobs/{job}?tab=requests&from={above + 1}")
+        found = {"tab": "requests", "text": PAYLOADS[above][:9], "id": PAYLOADS[above][:5], "from": above + 1}
+        look(page, str(httpx2.URL(f"{daemon.url}/jobs/{job}", params=found)))
     paths = ["?tab=failures", "?tab=batches", "?tab=events", "?tab=requests&state=failed"]
     for path in [*(f"/jobs/{job}{each}" for each in paths), "/", "/jobs", "/batches?remote=1", "/events"]:
         look(page, daemon.url + path)

@@ -17,6 +17,7 @@ from orchestrator.daemon import running_engine
 from orchestrator.domain.queries import ALL_JOBS
 from orchestrator.http_api.dashboard import batches_page, engine_pages, job_pages, request_page
 from orchestrator.http_api.dashboard.page import PageRequest
+from orchestrator.http_api.dashboard.request_list import AskedRequests
 from orchestrator.ports.reads import Reads
 from orchestrator.store.sqlite_reader import StoreReader
 from orchestrator.views import status_text
@@ -27,9 +28,14 @@ LARGE: Final = 10_000
 GRAIN: Final = 100
 
 
+def asked(query: str) -> PageRequest:
+    """The job's page with *query*."""
+    return PageRequest(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
+
+
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
-    ask = PageRequest(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
+    ask = asked(query)
     return lambda reads: job_pages._read_job(ask, tab, status_text.ApiClock(now=datetime.now(UTC)), reads)
 
 
@@ -43,7 +49,11 @@ LOOKS: Final[dict[str, Callable[[Reads], object]]] = {
     "requests of a batch": inside("requests", "batch=1"),
     "job's batches": inside("batches"),
     "job's events": inside("events"),
-    "one request": lambda reads: request_page._read("@last", 150, reads),
+    "requests from one on": inside("requests", "from=150"),
+    "requests from the end": inside("requests", "order=last&state=succeeded&from=150"),
+    "requests by their ids": inside("requests", "id=r0"),
+    "succeeded requests by their ids": inside("requests", "id=r0&state=succeeded"),
+    "one request": lambda reads: request_page._read("@last", 150, AskedRequests.of(asked("")), reads),
 }
 
 

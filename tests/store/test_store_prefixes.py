@@ -25,6 +25,7 @@ from store.store_world import (
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.queries import ALL_REQUESTS, RequestBodies, RequestFilter, RequestRow
+from orchestrator.domain.result_choice import RequestChoice
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.reads import Reads
 from orchestrator.store import custom_ids
@@ -136,12 +137,35 @@ def test_a_list_by_the_beginning_of_ids_is_exact_whatever_else_is_asked(
     asyncio.run(run())
 
 
+def test_results_of_what_is_wanted_are_those_that_are_settled(tmp_path: Path) -> None:
+    """A page in which nothing is settled is passed over, so that no results are the end."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = (await store.ingest.begin(new_job(), "job-id", NOW)).id
+            await store.ingest.add(job, lines(f"{'ab'[number % 2]}{number}" for number in range(1, 10)), NOW)
+            await finish(store, job)
+            await settle_all(
+                store, await collected(store, job, [won(1), lost(2), won(3)], "a", limit=3), max_attempts=1
+            )
+            await store.plan.fail_queued(job, 9, ("invalid", "too large"), b"{}", NOW)
+            begin = RequestChoice(within=RequestFilter(id_prefix="b"))
+            for above, found in ((0, ["b1"]), (1, ["b3"]), (3, ["b9"]), (9, [])):
+                page = await store.read(
+                    lambda reads, above=above: reads.results(job, above=above, limit=1, choice=begin)  # type: ignore[misc]
+                )
+                assert [result.custom_id for result in page] == found
+
+    asyncio.run(run())
+
+
 def test_what_begins_alike_lies_between_two_texts() -> None:
     """Behind the last code point that a text can have comes nothing."""
     assert custom_ids.between("ab") == ("ab", "ac")
     assert custom_ids.between("a\U0010ffff") == ("a\U0010ffff", "b")
     assert custom_ids.between("\ud7ff") == ("\ud7ff", "\ue000")
-    assert custom_ids.between("\U0010ffff") == ("\U0010ffff", None)
+    low, high = custom_ids.between("\U0010ffff")
+    assert low < "\U0010ffff" * 300 < high
 
 
 def test_bodies_of_a_page_are_read_up_to_a_size(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from orchestrator.domain import ids, queries, states
-from orchestrator.domain.result_choice import HELP, RequestChoice
+from orchestrator.domain import ids, queries
+from orchestrator.domain.result_choice import RequestChoice
 from orchestrator.http_api import responses
-from orchestrator.http_api.api import job_routes, result_tables, route_docs, routing
+from orchestrator.http_api.api import job_routes, request_query, result_tables, route_docs, routing
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.views import request_views
@@ -21,7 +21,6 @@ from orchestrator.views import request_views
 api = routing.router("requests")
 
 _PAGE: Final = 500
-_MOST_WORDS: Final = 20
 _LINES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "One line per request, as they are handed in. A stream that was not ended is cut.",
@@ -35,51 +34,7 @@ _LINES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-async def request_filter(
-    batch: Annotated[int | None, Query(ge=1, le=ids.MAX_INTEGER, description="Only requests of this batch.")] = None,
-    error_type: Annotated[str | None, Query(max_length=1000, description="Only failures of this type.")] = None,
-    error_message: Annotated[
-        str | None, Query(max_length=10_000, description="Only failures with this message.")
-    ] = None,
-    error_cause: Annotated[
-        str | None, Query(max_length=1000, description="Only failures of this `cause`, as `errors` gives it.")
-    ] = None,
-    custom_id_prefix: Annotated[
-        str | None, Query(max_length=1000, description="Only requests whose `custom_id` begins with it.")
-    ] = None,
-) -> queries.RequestFilter:
-    """The filter in the query."""
-    return queries.RequestFilter(
-        batch=None if batch is None else ids.BatchId(batch),
-        error_type=error_type,
-        error_message=error_message,
-        cause=error_cause,
-        id_prefix=custom_id_prefix or None,
-    )
-
-
-async def request_choice(
-    within: Annotated[queries.RequestFilter, Depends(request_filter)],
-    state: Annotated[
-        list[states.RequestState] | None,
-        Query(max_length=len(states.RequestState), description="Only requests in one of these states."),
-    ] = None,
-    stop_reason: Annotated[
-        list[str] | None,
-        Query(max_length=_MOST_WORDS, description='Only answers that ended by one of these, such as "refusal".'),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        Query(max_length=_MOST_WORDS, description=f"Only requests of which one of these is true: {HELP}"),
-    ] = None,
-) -> RequestChoice:
-    """The choice in the query."""
-    return RequestChoice(
-        states=frozenset(state or ()), stops=frozenset(stop_reason or ()), only=frozenset(only or ()), within=within
-    )
-
-
-ChoiceDep = Annotated[RequestChoice, Depends(request_choice)]
+ChoiceDep = Annotated[RequestChoice, Depends(request_query.request_choice)]
 
 
 @api.get("/jobs/{ref}/requests", responses=route_docs.answers(request_views.RequestsView, 404))

@@ -18,10 +18,10 @@ from fastapi.responses import StreamingResponse
 
 from orchestrator.domain import ids, model, queries, result_lines, states
 from orchestrator.domain.answer_table import OutputFormat, OutputShape
-from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.result_choice import ResultChoice
+from orchestrator.domain.errors import GuardRefused, UsageError
+from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice, ResultChoice
 from orchestrator.http_api import responses
-from orchestrator.http_api.api import job_routes, result_tables, route_docs, routing
+from orchestrator.http_api.api import job_routes, request_query, result_tables, route_docs, routing
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.views import cost_views, request_views
@@ -82,7 +82,7 @@ Follow = Annotated[Literal["0", "1"], Query(description="1: wait until the job i
 class _ResultQuery:
     """after: the request that the client read last; follow: wait for requests that are not settled yet.
 
-    rows: each line with the row that its request was made of. only: which results.
+    rows: each line with the row that its request was made of. only: which results; choice: of which requests.
     """
 
     job: ids.JobId
@@ -90,6 +90,7 @@ class _ResultQuery:
     follow: bool
     rows: bool
     only: ResultChoice
+    choice: RequestChoice
 
     def lines(self, found: list[queries.ResultRow]) -> bytes:
         """What is wanted of *found*, as it is sent."""
@@ -143,30 +144,39 @@ async def results(
     shape = table.shape(result_tables.accepted_format(accept))
     if shape.format is not OutputFormat.JSONL:
         result_tables.refuse_places(shape.format, after=asked.after, as_settled=asked.as_settled)
-        return await _table(services, found, shape, accept_encoding, follow=asked.follow)
+        return await _table(services, found, table, shape, accept_encoding, follow=asked.follow)
+    if asked.as_settled and table.choice != ALL_OF_A_JOB:
+        raise UsageError("order=settled has all requests of the job", hint="leave out order=, or what chooses requests")
     after = asked.after
     last = None if after is None else await services.bulk.read(lambda reads: reads.request(job, after))
-    walk = _ResultQuery(job=job, after=last, follow=asked.follow, rows=asked.rows, only=shape.only)
+    choice = table.choice
+    walk = _ResultQuery(job=job, after=last, follow=asked.follow, rows=asked.rows, only=shape.only, choice=choice)
     pages = _as_settled(services, walk) if asked.as_settled else _in_input_order(services, walk)
     return responses.download(pages, result_tables.LINES, accept_encoding)
 
 
 async def _table(
-    services: Services, found: model.JobStatus, shape: OutputShape, accept_encoding: str, *, follow: bool
+    services: Services,
+    found: model.JobStatus,
+    table: result_tables.TableQuery,
+    shape: OutputShape,
+    accept_encoding: str,
+    *,
+    follow: bool,
 ) -> Response:
     """The results as a table; with *follow* when the job is over."""
     media_type = result_tables.MEDIA_TYPES[shape.format]
     await result_tables.opened(services, found.job, shape)  # what is wrong with it is said before the first byte
-    pages = _table_pages(services, found.job, shape, follow=follow)
+    pages = _table_pages(services, found.job, shape, table.choice, follow=follow)
     return responses.download(pages, media_type, "" if shape.format is OutputFormat.PARQUET else accept_encoding)
 
 
 async def _table_pages(
-    services: Services, job: model.JobSnapshot, shape: OutputShape, *, follow: bool
+    services: Services, job: model.JobSnapshot, shape: OutputShape, choice: RequestChoice, *, follow: bool
 ) -> AsyncGenerator[bytes, None]:
     while follow and not await services.reader.read(partial(_is_over, job.id)):
         await _wait_for_move(services)
-    async with aclosing(result_tables.stream(services, job, shape)) as pages:
+    async with aclosing(result_tables.stream(services, job, shape, choice)) as pages:
         async for piece in pages:
             yield piece
 
@@ -181,7 +191,7 @@ def _table_route(kind: OutputFormat) -> Callable[..., Coroutine[Any, Any, Respon
         follow: Follow = "0",
         accept_encoding: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
-        return await _table(services, found, table.shape(kind), accept_encoding, follow=follow == "1")
+        return await _table(services, found, table, table.shape(kind), accept_encoding, follow=follow == "1")
 
     as_table.__name__ = f"results_as_{kind.value}"
     as_table.__doc__ = result_tables.ABOUT[kind]
@@ -253,7 +263,7 @@ def _events(job: ids.JobId, after: int, reads: Reads) -> list[model.Event]:
 
 
 def _results(walk: _ResultQuery, above: int, reads: Reads) -> list[queries.ResultRow]:
-    return reads.results(walk.job, above=above, limit=_PAGE, rows=walk.rows)
+    return reads.results(walk.job, above=above, limit=_PAGE, rows=walk.rows, choice=walk.choice)
 
 
 def _settled(
@@ -267,27 +277,49 @@ def _settled(
 _MOST_RESULTS: Final = 200
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AskedPage:
+    """The query of a page of results."""
+
+    above: int
+    limit: int
+    rows: bool
+    trial: bool
+
+
+async def _asked_page(
+    above: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only requests above this `number`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="Maximum number of entries.")] = 100,
+    rows: routing.WithRows = False,
+    trial: Annotated[bool, Query(description="Only requests of its trials, or its pilot.")] = False,
+) -> _AskedPage:
+    return _AskedPage(above=above, limit=limit, rows=rows, trial=trial)
+
+
 @result_api.get(
     "/jobs/{ref}/results/page", responses=route_docs.answers(request_views.ResultPageView, 404, 410), name="results"
 )
 async def result_page(
     services: routing.ServicesDep,
     found: job_routes.JobDep,
-    above: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only requests above this `number`.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="Maximum number of entries.")] = 100,
-    rows: routing.WithRows = False,
-    trial: Annotated[bool, Query(description="Only requests of its trials, or its pilot.")] = False,
+    asked: Annotated[_AskedPage, Depends(_asked_page)],
+    choice: Annotated[RequestChoice, Depends(request_query.states_and_filter)],
 ) -> Response:
     """A page of settled requests in input order, with their numbers; /results streams all of them."""
 
     def page(reads: Reads) -> request_views.ResultPageView:
-        return _result_page(reads.results(found.job.id, above=above, limit=limit, rows=rows, trial=trial), limit, rows)
+        above, limit, rows = asked.above, asked.limit, asked.rows
+        page = reads.results(found.job.id, above=above, limit=limit, rows=rows, trial=asked.trial, choice=choice)
+        return _result_page(page, limit, rows, is_cut=choice != ALL_OF_A_JOB)
 
     return routing.json_response(await services.bulk.read(page))
 
 
-def _result_page(found: list[queries.ResultRow], limit: int, with_rows: bool) -> request_views.ResultPageView:
-    more = found[-1].number if len(found) == limit else None
+def _result_page(
+    found: list[queries.ResultRow], limit: int, with_rows: bool, *, is_cut: bool
+) -> request_views.ResultPageView:
+    """is_cut: there may be more, although there are fewer than *limit*."""
+    more = found[-1].number if len(found) == limit or (found and is_cut) else None
     views = [request_views.ResultRowView.of(row, with_row=with_rows) for row in found]
     return request_views.ResultPageView(results=views, next=more)
 

@@ -9,13 +9,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from orchestrator.domain import model, queries
 from orchestrator.domain.answer_table import OutputFormat, OutputShape, shape_of, split_names
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.result_choice import HELP
-from orchestrator.http_api.api import route_docs
+from orchestrator.domain.result_choice import HELP, RequestChoice
+from orchestrator.http_api.api import request_query, route_docs
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.streams import Rendering
@@ -68,11 +68,12 @@ def responses(kind: OutputFormat) -> dict[int | str, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableQuery:
-    """What the query says of a table. only: which results."""
+    """What the query says of a table. only: which results; choice: of which requests."""
 
     columns: str | None
     excel_safe: bool
     only: tuple[str, ...]
+    choice: RequestChoice
 
     def shape(self, kind: OutputFormat) -> OutputShape:
         """The shape of a *kind* that is asked for. Raises UsageError for what it does not have."""
@@ -81,6 +82,7 @@ class TableQuery:
 
 
 async def table_query(
+    choice: Annotated[RequestChoice, Depends(request_query.states_and_filter)],
     columns: Annotated[
         str | None, Query(max_length=10_000, description="The columns of a table, with commas between. Default: all.")
     ] = None,
@@ -92,7 +94,7 @@ async def table_query(
     ] = None,
 ) -> TableQuery:
     """The query of a table."""
-    return TableQuery(columns=columns, excel_safe=excel_safe, only=() if only is None else tuple(only))
+    return TableQuery(columns=columns, excel_safe=excel_safe, only=() if only is None else tuple(only), choice=choice)
 
 
 def accepted_format(accept: str) -> OutputFormat:
@@ -142,13 +144,15 @@ async def opened(services: Services, job: model.JobSnapshot, shape: OutputShape)
     return rendering
 
 
-async def stream(services: Services, job: model.JobSnapshot, shape: OutputShape) -> AsyncGenerator[bytes, None]:
-    """The results of *job* that are settled now, page by page."""
+async def stream(
+    services: Services, job: model.JobSnapshot, shape: OutputShape, choice: RequestChoice
+) -> AsyncGenerator[bytes, None]:
+    """The results of *job* that are settled now and wanted, page by page."""
     rendering, above = await opened(services, job, shape), 0
     try:
         if piece := await asyncio.to_thread(rendering.begin):
             yield piece
-        while found := await services.bulk.read(partial(_page, job, above)):
+        while found := await services.bulk.read(partial(_page, job, choice, above)):
             above = found[-1].number
             wanted = await asyncio.to_thread(shape.only.of, found)
             if wanted and (piece := await asyncio.to_thread(rendering.render, wanted)):
@@ -158,5 +162,5 @@ async def stream(services: Services, job: model.JobSnapshot, shape: OutputShape)
         await asyncio.to_thread(rendering.close)
 
 
-def _page(job: model.JobSnapshot, above: int, reads: Reads) -> list[queries.ResultRow]:
-    return reads.results(job.id, above=above, limit=_PAGE, rows=True)
+def _page(job: model.JobSnapshot, choice: RequestChoice, above: int, reads: Reads) -> list[queries.ResultRow]:
+    return reads.results(job.id, above=above, limit=_PAGE, rows=True, choice=choice)

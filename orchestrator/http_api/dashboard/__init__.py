@@ -43,6 +43,7 @@ def routes(services: Services) -> list[BaseRoute]:
         "/jobs": job_pages.JOBS,
         "/jobs/{ref}": job_pages.JOB,
         "/jobs/{ref}/requests/{number}": request_page.PAGE,
+        "/jobs/{ref}/requests/{number}/inside": request_page.INSIDE,
         "/batches": batches_page.PAGE,
         "/events": engine_pages.EVENTS,
         "/health": engine_pages.HEALTH,

@@ -90,7 +90,7 @@ def state_chips(
 ) -> list[dict[str, object]]:
     """The filter by state, as links; empty states are left out, except the selected one, *on*."""
     shown = [each for each in known if counts[each] or each == on]
-    anew = {"before": None, "above": None, "stop": None, "error": None, "cause": None}
+    anew = {"before": None, "from": None, "stop": None, "error": None, "cause": None}
     everything = {
         "text": "all",
         "count": sum(counts.values()),
@@ -115,7 +115,7 @@ def answer_chips(request: PageRequest, status: model.JobStatus, where: RequestFi
     """The filter by how answers ended, as links; none if every answer ended by itself, and none is invalid."""
     counts, on = status.stop_reasons, where.stop_reason
     shown = [name for name in counts if name == on or result_outcome.stop_words({name: counts[name]})]
-    anew = {"before": None, "above": None, "state": None, "error": None, "cause": None, "stop": None}
+    anew = {"from": None, "state": None, "error": None, "cause": None, "stop": None}
     chips = [
         {"text": name, "count": counts[name], "on": name == on, "href": request.link(**{**anew, "stop": name})}
         for name in shown

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain import ids, model, queries, states
 from orchestrator.domain.result_outcome import RETRIED_STOPS
-from orchestrator.http_api.dashboard import components, money_parts, page
+from orchestrator.http_api.dashboard import components, money_parts, page, request_list
 from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import cost_views, status_text
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 50
 _JOB_STATES: Final = frozenset(state.value for state in states.JobState)
-_REQUEST_STATES: Final = frozenset(state.value for state in states.RequestState)
 #: So many batches are drawn, the newest; a list shows the others.
 _DRAWN: Final = 40
 #: So many batches at the API, the newest, are asked for their age.
@@ -82,7 +81,7 @@ async def load_job(request: page.PageRequest) -> dict[str, object]:
     tab = request.one_of("tab", frozenset(_ORDER)) or "requests"
     api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=components.api_speed(request))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
-    reader = request.services.bulk if tab == "failures" else request.services.reader
+    reader = request.services.bulk if tab in {"failures", "requests"} else request.services.reader
     facts = await reader.read(partial(_read_job, request, tab, api_clock))
     tabs = [{"name": name, "on": name == tab, "href": f"{request.path}?tab={name}"} for name in _ORDER]
     return {**facts, "tab": tab, "tabs": tabs}
@@ -128,38 +127,12 @@ def _available_actions(status: model.JobStatus) -> list[str]:
     return [*acts, "retry"] if again else list(acts)
 
 
-def _requests(request: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
-    job = status.job
-    state = request.one_of("state", _REQUEST_STATES)
-    batch, above = request.number("batch"), request.number("above")
-    where = queries.RequestFilter(
-        state=None if state is None else states.RequestState(state),
-        batch=None if batch is None else ids.BatchId(batch),
-        error_type=request.query.get("error") or None,
-        cause=request.query.get("cause"),
-        stop_reason=request.query.get("stop") or None,
-    )
-    rows = reads.requests(job.id, above=above or 0, limit=_PAGE + 1, where=where)
-    counts = {each.value: getattr(job.requests, each) for each in states.RequestState}
-    return {
-        "requests": rows[:_PAGE],
-        "costs": {
-            number: money_parts.request_money(nanos)
-            for number, nanos in reads.costs_of(job.id, [row.number for row in rows[:_PAGE]]).items()
-        },
-        "chips": components.state_chips(request, states.RequestState, counts, on=state),
-        "answer_chips": components.answer_chips(request, status, where),
-        "batch": batch,
-        "error": where.error_type,
-        "cause": where.cause,
-        "unfiltered": f"{request.path}?tab=requests",
-        "first": None if above is None else request.link(above=None),
-        "more": request.link(above=rows[_PAGE - 1].number) if len(rows) > _PAGE else None,
-    }
-
-
 def _failures(_: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
-    return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _available_actions(status)}
+    return {
+        "groups": reads.errors(status.job.id),
+        "can_retry": "retry" in _available_actions(status),
+        "looked_at": datetime.now(UTC),
+    }
 
 
 def _batches(request: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
@@ -178,11 +151,11 @@ def _events(request: page.PageRequest, status: model.JobStatus, reads: Reads) ->
     return {"events": rows[:_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
 
 
-_INSIDE: Final = {"requests": _requests, "failures": _failures, "batches": _batches, "events": _events}
+_INSIDE: Final = {"requests": request_list.load_tab, "failures": _failures, "batches": _batches, "events": _events}
 
 JOB: Final = page.Page(
     template="job.html",
     load=load_job,
     title="Job",
-    parts=("parts/job-head.html", "parts/job-cost.html", "parts/job-time.html", "parts/job-tab.html"),
+    parts=tuple(f"parts/job-{part}.html" for part in ("head", "cost", "time", "tabs", "tab")),
 )

@@ -228,6 +228,7 @@ NAMES: Final = (
     "app.css",
     "app.js",
     "charts.js",
+    "requests.js",
     "upload.js",
     "icon.svg",
     "vendor/htmx.js",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from orchestrator.domain import errors, queries, states
-from orchestrator.http_api.dashboard import markdown, money_parts, page
+from orchestrator.http_api.dashboard import markdown, money_parts, page, request_list
 from orchestrator.views.request_text import turns_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _SHOWN: Final = 100_000
 #: So many columns of a row are shown, and so much of each.
 _COLUMNS: Final = 100
 _CELL: Final = 2_000
-_SETTLED: Final = frozenset({states.RequestState.SUCCEEDED, states.RequestState.FAILED, states.RequestState.CANCELED})
 _DECODE: Final = msgspec.json.Decoder()
 _DECODE_ROW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -35,11 +34,12 @@ async def load(request: page.PageRequest) -> dict[str, object]:
         raise errors.NoSuchThing(
             f"no request {text!r} in this job", hint="requests are numbered from 1, in input order"
         )
-    facts = await request.services.bulk.read(partial(_read, request.params["ref"], int(text)))
+    asked = request_list.AskedRequests.of(request)
+    facts = await request.services.bulk.read(partial(_read, request.params["ref"], int(text), asked))
     view: queries.RequestDetails = facts["view"]
     params = _decoded(view.params)
     message = _message(view)
-    is_settled = view.state in _SETTLED
+    is_settled = view.state in states.SETTLED_REQUESTS
     return {
         **facts,
         "title": view.custom_id,
@@ -59,12 +59,21 @@ async def load(request: page.PageRequest) -> dict[str, object]:
     }
 
 
-def _read(ref: str, number: int, reads: Reads) -> dict[str, Any]:
+def _read(ref: str, number: int, asked: request_list.AskedRequests, reads: Reads) -> dict[str, Any]:
     job = reads.find(ref)
-    before, after = reads.neighbours(job.id, number)
     view = reads.request_at(job.id, number)
+    before, after = request_list.neighbours(asked, job.id, number, reads)
     original = None if view.reused_from is None else reads.request(job.id, view.reused_from).number
-    return {"job": job, "view": view, "before": before, "after": after, "original": original}
+    return {
+        "job": job,
+        "view": view,
+        "before": before,
+        "after": after,
+        "original": original,
+        "kept": asked.address(),
+        "back": request_list.way_back(asked, job.id, number, reads),
+        "among": asked.filter_words(),
+    }
 
 
 def _decoded(text: bytes | None) -> dict[str, Any]:
@@ -187,3 +196,5 @@ def _curl(params: bytes | None, api_version: str) -> str | None:
 
 
 PAGE: Final = page.Page(template="request.html", load=load, title="Request")
+#: The same in its row of the list.
+INSIDE: Final = page.Page(template="parts/request-inside.html", load=load, title="Request")

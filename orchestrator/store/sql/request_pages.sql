@@ -31,7 +31,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
    AND (CAST(:error_type AS TEXT) IS NULL OR error_type = :error_type)
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause) AND (CAST(:stop AS BIGINT) IS NULL OR stop = :stop)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id LIMIT :limit
 
 -- name: last_queued
@@ -41,7 +41,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
    AND (CAST(:error_type AS TEXT) IS NULL OR error_type = :error_type)
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause) AND (CAST(:stop AS BIGINT) IS NULL OR stop = :stop)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id DESC LIMIT :limit
 
 -- name: page_canceled
@@ -51,7 +51,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
    AND (CAST(:error_type AS TEXT) IS NULL OR error_type = :error_type)
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause) AND (CAST(:stop AS BIGINT) IS NULL OR stop = :stop)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id LIMIT :limit
 
 -- name: last_canceled
@@ -61,7 +61,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
    AND (CAST(:error_type AS TEXT) IS NULL OR error_type = :error_type)
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause) AND (CAST(:stop AS BIGINT) IS NULL OR stop = :stop)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id DESC LIMIT :limit
 
 -- name: page_failed
@@ -70,7 +70,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
  WHERE job_id = :id AND state = 'failed' AND error_type = :error_type AND id > :above AND id < :below
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id LIMIT :limit
 
 -- name: last_failed
@@ -79,7 +79,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
  WHERE job_id = :id AND state = 'failed' AND error_type = :error_type AND id > :above AND id < :below
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id DESC LIMIT :limit
 
 -- name: page_stopped
@@ -87,14 +87,14 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
 SELECT id, custom_id, line, state, attempts, error_type, error_message,
        (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE job_id = :id AND stop = :stop AND stop > 2 AND id > :above AND id < :below
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id LIMIT :limit
 
 -- name: last_stopped
 SELECT id, custom_id, line, state, attempts, error_type, error_message,
        (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE job_id = :id AND stop = :stop AND stop > 2 AND id > :above AND id < :below
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id DESC LIMIT :limit
 
 -- name: page_of_batch
@@ -104,7 +104,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
    AND (CAST(:error_type AS TEXT) IS NULL OR error_type = :error_type)
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause) AND (CAST(:stop AS BIGINT) IS NULL OR stop = :stop)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id LIMIT :limit
 
 -- name: last_of_batch
@@ -114,7 +114,7 @@ SELECT id, custom_id, line, state, attempts, error_type, error_message,
    AND (CAST(:error_type AS TEXT) IS NULL OR error_type = :error_type)
    AND (CAST(:error_message AS TEXT) IS NULL OR error_message = :error_message)
    AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause) AND (CAST(:stop AS BIGINT) IS NULL OR stop = :stop)
-   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low) AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND (CAST(:low AS TEXT) IS NULL OR custom_id >= :low AND custom_id < :high)
  ORDER BY id DESC LIMIT :limit
 
 -- name: page_of_ids

@@ -17,6 +17,21 @@ SELECT request.id, request.custom_id, request.state, result.body,
    AND (:every = 1 OR EXISTS (SELECT 1 FROM piloted WHERE piloted.request_id = request.id))
  ORDER BY request.id LIMIT :limit
 
+-- name: results_of
+-- The same of the requests of one page, in its order.
+SELECT request.id, request.custom_id, request.state, result.body,
+       CASE WHEN request.twin_of IS NOT NULL THEN 0 ELSE
+         CASE WHEN request.state = 'succeeded' THEN result.cost_nanos ELSE 0 END
+         + CASE WHEN request.state = 'succeeded' AND request.attempts <= 1 AND request.retries = 0 THEN 0
+                WHEN coalesce(request.error_type, '') <> 'missing_result'
+                THEN (SELECT CASE WHEN count(*) = count(cost_nanos) THEN CAST(coalesce(sum(cost_nanos), 0) AS BIGINT) END
+                        FROM attempt WHERE attempt.request_id = request.id) END END AS cost_nanos,
+       (SELECT custom_id FROM request AS original WHERE original.id = request.twin_of) AS reused_from
+  FROM request LEFT JOIN result ON result.id = request.result_id AND result.request_id = coalesce(request.twin_of, request.id)
+ WHERE request.id IN (SELECT value FROM json_each(:ids)) AND request.state IN ('succeeded', 'failed', 'canceled')
+   AND (:every = 1 OR EXISTS (SELECT 1 FROM piloted WHERE piloted.request_id = request.id))
+ ORDER BY request.id LIMIT :limit
+
 -- name: costs
 SELECT request.id, request.custom_id, request.state, price.model, result.input_tokens, result.output_tokens,
        result.cache_write_5m_tokens, result.cache_write_1h_tokens, result.cache_read_tokens,

@@ -97,6 +97,9 @@ async def requests_are_listed_from_the_end_and_by_how_their_ids_begin(store: Sto
     bodies = await store.read(lambda reads: reads.bodies_of(job, rows, most=1000))
     assert bodies == [RequestBodies(params=PARAMS, result=BODY)] * 2
     assert await store.read(lambda reads: reads.bodies_of(job, rows, most=1)) == [RequestBodies()] * 2
+    chosen = RequestChoice(within=begin)
+    results = await store.read(lambda reads: reads.results(job, above=1, limit=9, rows=True, choice=chosen))
+    assert [(result.custom_id, result.row, result.body) for result in results] == [("a-2", row_of("a-2"), BODY)]
 
 
 @case
