@@ -62,6 +62,9 @@ def test_a_run_stops_at_its_cap_and_goes_on_with_a_larger_one(program: Program) 
     done = len((program.folder / "out.jsonl").read_text().splitlines())
     assert 0 < done == told["requests"]["succeeded"] < 60
     assert f"results  out.jsonl  {done} of 60 requests" in stopped.err
+    lower = program("budget", "set", "@last", "0.000001", "--sandbox")
+    assert " is spent already: nothing more is sent until it is raised" in lower.err
+    assert "spent already" not in program("budget", "set", "@last", "0.5", "--sandbox").err
     assert program("run", source, "--sandbox", "--max-cost", "1", "-o", "out.jsonl").code == 0
     assert outcome(program)["requests"]["succeeded"] == 60
 

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli import console, store_access
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.domain import errors, humanize, model, money
+from orchestrator.domain import errors, humanize, model, money, states
 from orchestrator.domain.budgets import SHARED, Limit, Scope
 from orchestrator.ports.engine import Commands
 from orchestrator.ports.reads import RemoteReader
@@ -86,10 +86,14 @@ def _change_shared(options: GlobalOptions, scope: Scope, cap: int | None) -> Non
     _show(options, limits, sandbox=sandbox)
     used_up = next((limit for limit in limits if limit.scope is scope and limit.spent >= limit.cap), None)
     if used_up is not None:
-        console.say(options, f"{money.shown(used_up.spent)} is spent already: nothing more is sent {_UNTIL[scope]}")
+        _say_used_up(options, used_up.spent, _UNTIL[scope])
     if going_on:
         jobs = humanize.count(going_on, "job")
         console.say(options, f"{jobs} that a cap had stopped {'is' if going_on == 1 else 'are'} tried again")
+
+
+def _say_used_up(options: GlobalOptions, spent: int, until: str) -> None:
+    console.say(options, f"{money.shown(spent)} is spent already: nothing more is sent {until}")
 
 
 def _change_job(options: GlobalOptions, ref: str, cap: int | None) -> None:
@@ -108,6 +112,9 @@ def _change_job(options: GlobalOptions, ref: str, cap: int | None) -> None:
     else:
         may = "may cost whatever it does" if cap is None else f"may cost {money.shown_cap(cap)}"
         console.show(f"{found.public_id} {may}" + ("; it is tried again" if goes_on else ""))
+    cost = status.cost
+    if cap is not None and cost is not None and cost.nanos >= cap and found.state not in states.OVER:
+        _say_used_up(options, cost.nanos, _UNTIL[Scope.TOTAL])
     if goes_on and not has_engine:
         works = console.engine_lines(options, found.public_id, sandbox=sandbox)
         console.say(options, f"no engine is running: {works} works on it")
