@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -120,12 +123,29 @@ def near_path(path: str) -> str:
 
 #: More of a name, which may have ten thousand characters, is in no table; `--json` has all of it.
 _WIDEST: Final = 120
+#: With less room than that on a terminal a text runs over its edge.
+_LEAST_ROOM: Final = 12
 
 
-def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+def screen_width() -> int | None:
+    """How many columns the terminal has that stdout goes to; None: it is no terminal, and nothing needs to fit."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def folded(text: str, *, indent: int) -> str:
+    """*text*, which begins *indent* columns from the left, in as many lines as the terminal needs."""
+    width = screen_width()
+    if width is None or indent + _LEAST_ROOM > width:
+        return text
+    lines = wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
+    return f"\n{'':<{indent}}".join(lines)
+
+
+def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = (), cuts_last: bool = False) -> str:
     """*rows*, the first being the header, in columns two spaces apart; columns of *right* are right-aligned.
 
-    Names are others': a long one is cut, and would else push every line of its column apart.
+    cuts_last: of the last column a terminal has what it has room for. Names are others': a long one is cut, and would
+    else push every line of its column apart.
     """
     flushed = set(right)
     shown = [[_cell(text) for text in row] for row in rows]
@@ -137,7 +157,14 @@ def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    width = screen_width() if cuts_last else None
+    return "\n".join(
+        lines if width is None else _cut(lines, max(width, sum(widths[:-1]) + 2 * len(widths) + _LEAST_ROOM))
+    )
+
+
+def _cut(lines: Sequence[str], width: int) -> Iterator[str]:
+    return (line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
 def _cell(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.console import as_table, coloured, near_path, pasteable, results_line, say
@@ -120,7 +122,7 @@ def jobs_table(statuses: Sequence[model.JobStatus], api_clock: status_text.ApiCl
     """The table of `ls`."""
     rows = [_HEADINGS, *(_row(status, api_clock) for status in statuses)]
     # Nothing is to be said of answers, no job has tags, or none a name: no column for it.
-    return as_table(_used(rows, may_lack={6, 7, 8}), right=(2, 3, 4, 5))
+    return as_table(_used(rows, may_lack={6, 7, 8}), right=(2, 3, 4, 5), cuts_last=True)
 
 
 def _used(rows: Sequence[tuple[str, ...]], *, may_lack: AbstractSet[int]) -> list[tuple[str, ...]]:
@@ -195,12 +197,20 @@ def say_taken_in(options: GlobalOptions, source: Source, taken: IngestResult) ->
     found = job.requests
     settled = found.settled
     where = job.state.value if job.state in states.OVER else f"{job.state.value}, {settled:,}/{found.total:,} settled"
-    say(options, _line("done", "job", f"{job.public_id} is there already: {where} (--new would start another one)"))
+    made = "" if _is_made_of(job, source) else f", made of {humanize.plain(near_path(job.source))}"
+    told = f"{job.public_id}{made}, is there already" if made else f"{job.public_id} is there already"
+    say(options, _line("done", "job", f"{told}: {where} (--new would start another one)"))
     if taken.not_applied is not None:
         say(options, _line("part", "options", f"{humanize.plain(taken.not_applied)}; --new makes another job"))
     if taken.renamed_from is not None:
         now, before = humanize.plain(job.name), humanize.plain(taken.renamed_from)
         say(options, _line("done", "name", f"it is called {now} now; it was {before}"))
+
+
+def _is_made_of(job: model.JobSnapshot, source: Source) -> bool:
+    """Whether *job* was made of the very input *source*, as far as its name tells; several files have none."""
+    given = os.path.realpath(source.name)
+    return job.source == given or not Path(given).is_file()
 
 
 def say_line(options: GlobalOptions, mark: str, title: str, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypedDict
@@ -126,7 +126,19 @@ def of_prompts(prompts: Iterable[str] | AsyncIterable[str], how: RowSubmission) 
     asked: RowSubmission = {**RowSubmission(prompt=_BARE_PROMPT), **how}
     if isinstance(prompts, AsyncIterable):
         return _rows_of_prompts(prompts), asked
-    return (_row_of_prompt(prompt, number) for number, prompt in enumerate(prompts, 1)), asked
+    return _rows_of(prompts), asked
+
+
+def _rows_of(prompts: Iterable[str]) -> Iterator[dict[str, str]]:
+    number = 0
+    for number, prompt in enumerate(prompts, 1):
+        yield _row_of_prompt(prompt, number)
+    _refuse_none(number)
+
+
+def _refuse_none(number: int) -> None:
+    if not number:
+        raise errors.UsageError("there are no prompts", hint="hand over at least one")
 
 
 async def _rows_of_prompts(prompts: AsyncIterable[str]) -> AsyncIterator[dict[str, str]]:
@@ -134,6 +146,7 @@ async def _rows_of_prompts(prompts: AsyncIterable[str]) -> AsyncIterator[dict[st
     async for prompt in prompts:
         number += 1
         yield _row_of_prompt(prompt, number)
+    _refuse_none(number)
 
 
 def _row_of_prompt(prompt: object, number: int) -> dict[str, str]:

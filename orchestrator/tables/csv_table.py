@@ -128,26 +128,29 @@ class CsvTable(Table):
         first = self._record.first_line
         if self._record.lines:
             message = f"has a row that begins in line {first} and has no end within {MAX_ROW_BYTES:,} bytes"
-            raise TableRefused(message, f"look for a quote that is not closed, in line {first}")
-        raise TableRefused(f"has more than {MAX_ROW_BYTES:,} bytes in line {self._number}", "is it a table?")
+            raise TableRefused(message, f"look for a quote that is not closed, in line {first}", line=first)
+        raise TableRefused(
+            f"has more than {MAX_ROW_BYTES:,} bytes in line {self._number}", "is it a table?", line=self._number
+        )
 
     def _header(self, reader: Iterator[list[str]]) -> tuple[str, ...]:
         try:
             columns = [name.strip() for name in next(reader)]
         except csv.Error as exc:
-            message = f"has a header that cannot be read, in line {self._record.first_line}: {exc}"
-            raise TableRefused(message, _header_remedy(exc)) from exc
+            number = self._record.first_line
+            message = f"has a header that cannot be read, in line {number}: {_why(exc)}"
+            raise TableRefused(message, _header_remedy(exc), line=number) from exc
         line = f"in line {self._number}"
         if self._record.is_odd:
-            raise TableRefused(f"has a header that is not UTF-8 text, {line}", NO_UTF8)
+            raise TableRefused(f"has a header that is not UTF-8 text, {line}", NO_UTF8, line=self._number)
         places: dict[str, int] = {}
         for place, name in enumerate(columns, start=1):
             if not name:
-                raise TableRefused(f"has a column without a name: {line}, column {place}", _NO_INDEX)
+                raise TableRefused(f"has a column without a name: {line}, column {place}", _NO_INDEX, line=self._number)
             first = places.setdefault(name, place)
             if first != place:
                 message = f"has the column {name!r} twice: {line}, columns {first} and {place}"
-                raise TableRefused(message, "give every column a name of its own")
+                raise TableRefused(message, "give every column a name of its own", line=self._number)
         return tuple(columns)
 
     def _row(self, columns: tuple[str, ...], cells: list[str]) -> TableRow | InputProblem:
@@ -187,17 +190,26 @@ class CsvTable(Table):
             columns = () if self._columns is None else self._columns
             column = columns[place - 1] if 0 < place <= len(columns) else str(place)
             where = f"in the row of line {record.first_line}, column {column}"
-            raise TableRefused(f"has a quote that is not closed: {where}", "close it; inside of a cell write it twice")
+            message, remedy = f"has a quote that is not closed: {where}", "close it; inside of a cell write it twice"
+            raise TableRefused(message, remedy, line=record.first_line)
         if "new-line" in str(exc):
             return row_problem(record.first_line, "", "has a carriage return inside", _TO_LF, record.text())
         where = f"in the row of line {record.first_line}"
         remedy = 'inside of a quoted cell write a quote twice: "5"" wide"'
-        raise TableRefused(f"has more behind a closing quote, {where}: where its rows end cannot be told", remedy)
+        message = f"has more behind a closing quote, {where}: where its rows end cannot be told"
+        raise TableRefused(message, remedy, line=record.first_line)
 
 
 def _delimiter_of(header: str) -> str:
     bare = _QUOTED.sub("", header)
     return max(DELIMITERS, key=bare.count)
+
+
+def _why(exc: csv.Error) -> str:
+    """What `csv` found, in words of ours."""
+    if "new-line" in str(exc):
+        return "it has a carriage return inside, as where lines end with one alone"
+    return "a quote is not closed" if "end of data" in str(exc) else "there is more behind a closing quote"
 
 
 def _header_remedy(exc: csv.Error) -> str:

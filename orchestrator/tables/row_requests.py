@@ -68,8 +68,11 @@ class RowRequests:
         """How many rows have nothing where the template prints a column: they ask all the same, and are paid for."""
         return [f"{count(rows, 'row')} where {name} is empty" for name, rows in sorted(self._empty.items())]
 
-    def chunks(self, table: Table, stop: threading.Event) -> Generator[list[InputItem], None, None]:
-        """The requests and the problems of *table*, in chunks. Raises what reading it raises, but TableRefused."""
+    def chunks(self, table: Table, stop: threading.Event, name: str) -> Generator[list[InputItem], None, None]:
+        """The requests and the problems of *table*, which is called *name*, in chunks.
+
+        Raises what reading it raises, but TableRefused.
+        """
         chunker = self._chunker
         try:
             with closing(table.rows()) as rows:
@@ -81,7 +84,10 @@ class RowRequests:
                     if self.is_full:
                         break
         except TableRefused as exc:
-            problem = InputProblem(line=0, field=exc.field, message=exc.message, remedy=exc.remedy, raw=b"")
+            place = f"{name}:{exc.line}" if exc.line else ""
+            problem = InputProblem(
+                line=0, field=exc.field, message=exc.message, remedy=exc.remedy, raw=b"", place=place
+            )
             if full := chunker.add(problem):
                 yield full
         else:
@@ -125,7 +131,7 @@ class RowRequests:
         except RowRefused as exc:
             if exc.is_unknown and columns is not None:
                 message = f"{exc.message.replace('column of this row', 'column')} (line {row.line:,})"
-                raise TableRefused(message, exc.remedy, exc.field) from exc
+                raise TableRefused(message, exc.remedy, exc.field, line=row.line) from exc
             return [row_problem(row.line, exc.field, exc.message, exc.remedy, row.raw)]
         found = problems_in(params, self._rules)
         if found:

@@ -73,4 +73,4 @@ class RowSource(TableSource):
 
     def _steps(self) -> Generator[list[InputItem], None, None]:
         self._table = open_rows(self._given, self._stop)
-        yield from self._requests.chunks(self._table, self._stop)
+        yield from self._requests.chunks(self._table, self._stop, self.name)

@@ -53,10 +53,14 @@ class Table(Protocol):
 
 
 class TableRefused(Exception):
-    """Nothing of the table can be taken: *message* as a predicate ("has no header"), and what to do."""
+    """Nothing of the table can be taken: *message* as a predicate ("has no header"), and what to do.
 
-    def __init__(self, message: str, remedy: str, field: str = "") -> None:
+    line: where it shows; 0: nowhere in particular.
+    """
+
+    def __init__(self, message: str, remedy: str, field: str = "", *, line: int = 0) -> None:
         super().__init__(message)
+        self.line = line
         self.message = message
         self.remedy = remedy
         self.field = field

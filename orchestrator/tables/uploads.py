@@ -106,11 +106,11 @@ class ArrivingRows(TableSource):
             with tempfile.TemporaryFile() as file:
                 self._spool(arriving, file)
                 self._table = ParquetTable(self.name, file)
-                yield from self._requests.chunks(self._table, self._stop)
+                yield from self._requests.chunks(self._table, self._stop, self.name)
             return
         pieces = TextPieces(self.name, iter(arriving), bounds=OF_UPLOADS, most_bytes=self._upload.max_text_bytes)
         self._table = text_table(kind, pieces, delimiter=self._upload.delimiter)
-        yield from self._requests.chunks(self._table, self._stop)
+        yield from self._requests.chunks(self._table, self._stop, self.name)
 
     def _spool(self, arriving: _Arriving, file: IO[bytes]) -> None:
         size = 0

@@ -106,6 +106,19 @@ def test_numbers_as_ids_are_taken_as_their_text_with_one_notice(program: Program
     assert ids_in(program.folder / "out.jsonl") == ["0", "1", "2"]
 
 
+def test_a_copy_of_a_file_is_told_whose_job_it_is_and_a_table_where_it_is_wrong(program: Program) -> None:
+    """The same content is the same job, whatever the file is called; a header that cannot be read has its line."""
+    write_lines(program.folder / "in.jsonl", [request(1)])
+    write_lines(program.folder / "copy.jsonl", [request(1)])
+    program("submit", "--sandbox", "in.jsonl")
+    told = program("submit", "--sandbox", "copy.jsonl").err
+    assert ", made of in.jsonl, is there already" in told
+    assert "made of" not in program("submit", "--sandbox", "in.jsonl").err
+    (program.folder / "mac.csv").write_text("id,text\r1,a\r", newline="")
+    told = program("check", "mac.csv", "-p", "{{ text }}", "-m", "claude-haiku-4-5").out
+    assert "mac.csv:1: has a header that cannot be read, in line 1: it has a carriage return inside" in told
+
+
 def test_an_address_is_no_input_and_the_way_to_fetch_it_is_told(program: Program) -> None:
     """It was taken for a path: no such file."""
     done = program("check", "https://example.com/a b.jsonl")

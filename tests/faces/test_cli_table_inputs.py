@@ -130,7 +130,7 @@ def test_bad_rows_are_left_out_on_demand(program: Program) -> None:
         (["in.csv", *ASK, "--delimiter", "||"], "a delimiter is one character"),
         (["in.csv", "rows.jsonl", *ASK], "only one goes at a time"),
         (["table.dat", *ASK], "what kind of table table.dat is cannot be told\nhint: say its format"),
-        (["in.csv", "-p", "{{ txt }}", "-m", "x"], "in.csv: txt: is no column, and the prompt uses it (line 2)"),
+        (["in.csv", "-p", "{{ txt }}", "-m", "x"], "in.csv:2: txt: is no column, and the prompt uses it (line 2)"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(program: Program, words: list[str], says: str) -> None:

@@ -121,6 +121,8 @@ def test_a_list_of_prompts_is_asked_in_one_line(tmp_path: Path) -> None:
         assert b"Translate: Hallo" in (orc.job(sent).request(framed[0].custom_id).params or b"")
         with pytest.raises(UsageError, match="prompt 2 is of type float"):
             orc.map(["a", float("nan")], model="claude-haiku-4-5")  # type: ignore[list-item]
+        with pytest.raises(UsageError, match="there are no prompts"):
+            orc.map([], model="claude-haiku-4-5")
         with pytest.raises(UsageError, match="prompts is one text"):
             orc.map("a", model="claude-haiku-4-5")
         with pytest.raises(UsageError, match="map gives a result of every prompt, and skip_bad leaves some out"):

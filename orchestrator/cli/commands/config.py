@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-from orchestrator.cli.console import say, say_unused_path, show, show_banner, show_json
+from orchestrator.cli.console import say, say_unused_path, screen_width, show, show_banner, show_json
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output_files import write_new
@@ -49,12 +49,15 @@ def show_settings(options: GlobalOptions) -> None:
 
 
 def _setting_lines(rows: Sequence[SettingRow]) -> Iterator[str]:
-    """A table within 80 columns: what a setting means while it is not set is wrapped, a long value is not."""
+    """A table within 80 columns, or those of the terminal: what an unset setting means is wrapped, a value is not."""
     width = max(len(row.name) for row in rows)
-    yield f"{'SETTING':<{width}}  {'VALUE':<{_VALUE_WIDTH}}  FROM"
+    room = (screen_width() or 0) - width - max(len(row.origin) for row in rows) - 4
+    longest = max(len(row.text or "") for row in rows)
+    of_value = max(_VALUE_WIDTH, min(room, longest))
+    yield f"{'SETTING':<{width}}  {'VALUE':<{of_value}}  FROM"
     for row in rows:
-        value, *more = [row.text] if row.text is not None else wrap(f"not set: {row.unset}", _VALUE_WIDTH)
-        yield f"{row.name:<{width}}  {value:<{_VALUE_WIDTH}}  {row.origin}"
+        value, *more = [row.text] if row.text is not None else wrap(f"not set: {row.unset}", of_value)
+        yield f"{row.name:<{width}}  {value:<{of_value}}  {row.origin}"
         yield from (f"{'':<{width}}  {line}" for line in more)
 
 

@@ -365,9 +365,9 @@ def doctor(options: GlobalOptions, thorough: bool) -> int:
     console.show_banner(options, sandbox=sandbox)
     for finding in findings:
         verdict = console.coloured(f"{finding.verdict:<5}", _COLOURS[finding.verdict])
-        console.show(f"{verdict} {finding.check:<12} {humanize.plain(finding.fact)}")
+        console.show(f"{verdict} {finding.check:<12} {console.folded(humanize.plain(finding.fact), indent=19)}")
         if finding.remedy is not None:
-            console.show(f"{'':<18} -> {humanize.plain(finding.remedy)}")
+            console.show(f"{'':<18} -> {console.folded(humanize.plain(finding.remedy), indent=22)}")
     return exit_code_of(findings)
 
 
