@@ -95,16 +95,29 @@ def between(prefix: str) -> tuple[str, str]:
 def find_between(values: Mapping[str, Any], c: SqlConnection, *, is_backwards: bool) -> list[RequestId]:
     """At most `limit` requests of the job `id` between `above` and `below`, whose ids are from `low` on, before `high`.
 
-    The first of them, or the last, the last first. Later runs have later requests, and what an open job grows by comes
-    after all of them: so a run is read only where those before it had too few.
+    The first of them, or the last, the last first. A run is read only where those before it had too few.
     """
     query, limit = SQL["last_between" if is_backwards else "between"], values["limit"]
     found: list[RequestId] = []
-    for run in sorted(_runs(values["id"], c), key=lambda run: (run == _GROWING, run), reverse=is_backwards):
+    runs = _runs_between(values["id"], values["above"], values["below"], c)
+    for run in reversed(runs) if is_backwards else runs:
         if len(found) >= limit:
             break
         found += [key for (key,) in c.execute(query, {**values, "run": run}).fetchall()]
     return found[:limit]
+
+
+def _runs_between(job: JobId, above: int, below: int, c: SqlConnection) -> list[int]:
+    """The runs that can have requests between two, in the order of their requests.
+
+    Later runs have later requests, and what an open job grows by comes after all of them: so one request of each tells
+    which runs lie wholly before or behind.
+    """
+    of_each = c.execute(SQL["one_of_each_run"], {"id": job}).fetchall()
+    ordered = sorted(of_each, key=lambda one: (one[0] == _GROWING, one[0]))
+    before = sum(request <= above for _, request in ordered)
+    upto = sum(request < below for _, request in ordered)
+    return [run for run, _ in ordered[max(before - 1, 0) : upto + 1]]
 
 
 def repeats(

@@ -70,10 +70,11 @@ class PageOfRequests:
             values["stop"] = found[0]
         if where.id_prefix is not None:
             values["low"], values["high"] = custom_ids.between(where.id_prefix)
-            alike = self._begin_alike(where, values, c)
-            if alike is not None:
+            alike, is_whole = self._begin_alike(where, values, c)
+            if is_whole:
                 yield from self._of_ids(alike, where, values, c)
                 return
+            values |= {"below": alike[0] + 1} if self.is_backwards else {"above": alike[0] - 1}
         if where.batch is not None:
             yield self._ask("page_of_batch", values, c)
         elif where.stop_reason is not None:
@@ -102,12 +103,12 @@ class PageOfRequests:
 
     def _begin_alike(
         self, where: queries.RequestFilter, values: dict[str, Any], c: SqlConnection
-    ) -> list[RequestId] | None:
-        """The requests whose ids begin as is wanted; None: they are too many to look at each of them."""
+    ) -> tuple[list[RequestId], bool]:
+        """Requests whose ids begin as is wanted; False: there are too many more to look at each of them."""
         is_all = replace(where, id_prefix=None) == queries.ALL_REQUESTS
         most = self.limit if is_all else _LOOKED_AT + 1
         found = custom_ids.find_between({**values, "limit": most}, c, is_backwards=self.is_backwards)
-        return found if is_all or len(found) < most else None
+        return found, is_all or len(found) < most
 
     def _of_ids(
         self, ids: list[RequestId], where: queries.RequestFilter, values: dict[str, Any], c: SqlConnection

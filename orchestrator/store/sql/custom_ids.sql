@@ -13,6 +13,16 @@ WITH RECURSIVE found (run) AS (
   SELECT (SELECT min(run) FROM known_id WHERE job_id = :id AND run > found.run) FROM found WHERE found.run IS NOT NULL)
 SELECT run FROM found WHERE run IS NOT NULL
 
+-- name: one_of_each_run
+-- Which runs a job has, as in `runs`, and a request of each.
+WITH RECURSIVE found (run) AS (
+  SELECT min(run) FROM known_id WHERE job_id = :id
+  UNION ALL
+  SELECT (SELECT min(run) FROM known_id WHERE job_id = :id AND run > found.run) FROM found WHERE found.run IS NOT NULL)
+SELECT run, (SELECT request_id FROM known_id
+              WHERE job_id = :id AND run = found.run ORDER BY custom_id, request_id LIMIT 1)
+  FROM found WHERE run IS NOT NULL
+
 -- name: in_run
 SELECT custom_id, request_id FROM known_id WHERE job_id = :id AND run = :run AND custom_id = :custom_id
 
