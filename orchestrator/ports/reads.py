@@ -212,8 +212,8 @@ class JobReads(RemoteJobReads, Protocol):
     ) -> list[model.JobRow]:
         """The newest *limit* jobs that match *where*, older than *before* if given; newest first."""
 
-    def newer_jobs(self, job: JobId, *, limit: int) -> list[model.JobRow]:
-        """The next *limit* jobs after *job*, in the order they were made."""
+    def newer_jobs(self, job: JobId, *, limit: int, where: queries.JobFilter = queries.ALL_JOBS) -> list[model.JobRow]:
+        """The next *limit* jobs after *job* that match *where*, in the order they were made."""
 
     def known(self, ids: Collection[JobId]) -> dict[JobId, model.JobSnapshot]:
         """Those of *ids* that exist: an import that was discarded left only its events."""

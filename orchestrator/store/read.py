@@ -147,25 +147,13 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
     def jobs(
         self, *, limit: int, before: JobId | None = None, where: queries.JobFilter = queries.ALL_JOBS
     ) -> list[model.JobRow]:
-        values = {
-            "limit": limit,
-            "before": MAX_INTEGER if before is None else before,
-            "any_state": int(not where.states),
-            "states": json.dumps(sorted(where.states)),
-            "tags": json.dumps(sorted(where.tags)),
-            "text": where.text,
-            "submitted_by": where.submitted_by,
-            "since": "" if where.since is None else where.since.isoformat(),
-            "before_day": _day_after(where.until),
-        }
+        values = {"before": MAX_INTEGER if before is None else before, "limit": limit, **_wanted(where)}
         return [sql_rows.to_job(row) for row in sql_rows.dict_rows(self._c.execute(SQL["jobs"], values))]
 
     @override
-    def newer_jobs(self, job: JobId, *, limit: int) -> list[model.JobRow]:
-        return [
-            sql_rows.to_job(row)
-            for row in sql_rows.dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))
-        ]
+    def newer_jobs(self, job: JobId, *, limit: int, where: queries.JobFilter = queries.ALL_JOBS) -> list[model.JobRow]:
+        values = {"id": job, "limit": limit, **_wanted(where)}
+        return [sql_rows.to_job(row) for row in sql_rows.dict_rows(self._c.execute(SQL["newer_jobs"], values))]
 
     @override
     def known(self, ids: Collection[JobId]) -> dict[JobId, model.JobSnapshot]:
@@ -257,6 +245,18 @@ def _attention(row: dict[str, Any]) -> model.Attention:
     return model.Attention(
         kind=row["kind"], batch_id=batch, message=row["message"], since=sql_rows.from_text(row["since"])
     )
+
+
+def _wanted(where: queries.JobFilter) -> dict[str, Any]:
+    return {
+        "any_state": int(not where.states),
+        "states": json.dumps(sorted(where.states)),
+        "tags": json.dumps(sorted(where.tags)),
+        "text": where.text,
+        "submitted_by": where.submitted_by,
+        "since": "" if where.since is None else where.since.isoformat(),
+        "before_day": _day_after(where.until),
+    }
 
 
 def _day_after(day: date | None) -> str:

@@ -107,6 +107,9 @@ def test_the_dashboard_files_jobs_under_tags_and_finds_them(tmp_path: Path) -> N
             assert ">a</a>" in (await browser.get("/jobs?tag=x%26y")).text
             assert "No such job" in (await browser.get("/jobs?tag=z")).text
             assert ">a</a>" in (await browser.get("/jobs?q=&tag=&since=2020-01-01&until=")).text
+            assert ">a</a>" in (await browser.get("/jobs?order=oldest")).text
+            assert "No such job" not in (await browser.get("/jobs?order=oldest&tag=x%26y")).text
+            assert (await browser.get("/jobs?order=cost")).status_code == 400
             past = (await browser.get("/jobs?until=2020-01-01&tag=x%26y")).text
             assert "No such job" in past
             assert 'name="until" type="date" value="2020-01-01"' in past

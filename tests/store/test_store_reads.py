@@ -301,6 +301,9 @@ def test_jobs_are_found_by_the_day_on_which_they_were_made(tmp_path: Path) -> No
             assert await found(day, None) == ["3", "2", "1"]
             assert await found(None, day + timedelta(days=1)) == ["2", "1", "0"]
             assert await found(date.min, last) == ["3", "2", "1", "0"]
+            where = JobFilter(since=day)
+            newer = await store.read(lambda reads: reads.newer_jobs(JobId(2), limit=9, where=where))
+            assert [job.name for job in newer] == ["2", "3"]
 
     asyncio.run(run())
 

@@ -31,7 +31,9 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
     """One page of jobs."""
     state = request.one_of("state", _JOB_STATES)
     text = request.query.get("q", "").strip()
-    before = request.number("before")
+    is_oldest = request.one_of("order", frozenset({"oldest"})) is not None
+    cursor = "above" if is_oldest else "before"
+    place = request.number(cursor)
     wanted = frozenset[states.JobState]() if state is None else frozenset({states.JobState(state)})
     tags = [tag for each in request.query.getlist("tag") if (tag := each.strip())]
     by = request.query.get("by") or None
@@ -45,7 +47,7 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
         **{name: cost_views.parse_since(day, today, called=name) for name, day in days.items()},
     )
     facts = await request.services.reader.read(
-        partial(_read_jobs, where, None if before is None else ids.JobId(before))
+        partial(_read_jobs, where, None if place is None else ids.JobId(place), is_oldest=is_oldest)
     )
     jobs = facts["jobs"]
     return {
@@ -56,14 +58,21 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
         "tags": tags,
         "by": by,
         **{name: "" if (day := getattr(where, name)) is None else day.isoformat() for name in days},
-        "without_tags": request.link(tag=None, by=None, before=None),
-        "first": None if before is None else request.link(before=None),
-        "more": request.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
+        "without_tags": request.link(tag=None, by=None, before=None, above=None),
+        "order": "oldest" if is_oldest else None,
+        "turned": request.link(order=None if is_oldest else "oldest", before=None, above=None),
+        "first": None if place is None else request.link(**{cursor: None}),
+        "more": request.link(**{cursor: jobs[_PAGE - 1].id}) if len(jobs) > _PAGE else None,
     }
 
 
-def _read_jobs(where: queries.JobFilter, before: ids.JobId | None, reads: Reads) -> dict[str, Any]:
-    jobs = reads.jobs(limit=_PAGE + 1, before=before, where=where)
+def _read_jobs(
+    where: queries.JobFilter, place: ids.JobId | None, reads: Reads, *, is_oldest: bool = False
+) -> dict[str, Any]:
+    if is_oldest:
+        jobs = reads.newer_jobs(ids.JobId(0) if place is None else place, limit=_PAGE + 1, where=where)
+    else:
+        jobs = reads.jobs(limit=_PAGE + 1, before=place, where=where)
     return {
         "jobs": jobs,
         "rows": [components.job_row(reads.status(job)) for job in jobs[:_PAGE]],

@@ -26,7 +26,16 @@ SELECT * FROM job
  ORDER BY id DESC LIMIT :limit
 
 -- name: newer_jobs
-SELECT * FROM job WHERE id > :id ORDER BY id LIMIT :limit
+-- The same in the other direction.
+SELECT * FROM job
+ WHERE id > :id
+   AND (:any_state = 1 OR state IN (SELECT value FROM json_each(:states)))
+   AND NOT EXISTS (SELECT 1 FROM json_each(:tags) WHERE instr(',' || tags || ',', ',' || value || ',') = 0)
+   AND (CAST(:text AS TEXT) IS NULL OR instr(lower(name), lower(CAST(:text AS UTEXT))) > 0
+        OR instr(lower(public_id), lower(CAST(:text AS UTEXT))) > 0)
+   AND (CAST(:submitted_by AS TEXT) IS NULL OR submitted_by = CAST(:submitted_by AS TEXT))
+   AND created_at >= CAST(:since AS TEXT) AND created_at < CAST(:before_day AS TEXT)
+ ORDER BY id LIMIT :limit
 
 -- name: sums
 SELECT coalesce(sum(total), 0) AS total, coalesce(sum(queued), 0) AS queued, coalesce(sum(batched), 0) AS batched,

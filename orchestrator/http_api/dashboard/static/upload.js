@@ -23,6 +23,7 @@
   const FIRST = 262144; // of a table so much is shown to the server
   const WHOLE = 786432; // Parquet is read from its end: a larger one is not looked at
   const NOTHING = "choose a file, or paste a text";
+  const NOTHING_FIT = "nothing in it can be sent";
   let file = null;
   let off = NOTHING; // why it cannot be submitted
   let isBad = false; // it has lines that are refused, and others
@@ -194,7 +195,7 @@
         refused(found);
         allow("it cannot be read");
       } else {
-        allow(found.valid || found.requests ? "" : "nothing in it can be sent", !found.valid);
+        allow(found.valid || found.requests ? "" : NOTHING_FIT, !found.valid);
         told(found);
         if (found.valid) await estimated(mine);
       }
@@ -233,7 +234,7 @@
       if (answer.ok) return location.assign(found.page);
       report.replaceChildren();
       refused(found);
-      if (found.problems) allow("", true);
+      if (found.problems) allow(found.fit === 0 ? NOTHING_FIT : "", true);
       progress.textContent = "";
     } catch {
       progress.textContent = "the connection broke: nothing of an upload that did not end is kept; submit it again";
