@@ -64,6 +64,7 @@ class PageRequest:
     path: str
     params: dict[str, Any]
     query: QueryParams
+    address: str = ""  #: of this engine, as it was asked
     live: bool = False
 
     def one_of(self, key: str, known: frozenset[str]) -> str | None:
@@ -126,7 +127,12 @@ def _flags(request: Request, services: Services) -> str:
     if request.client is None or is_loopback(request.url.hostname or ""):
         sandbox = " --sandbox" if services.identity.sandbox else ""
         return f"--db {shlex.quote(services.identity.db)}{sandbox}"
-    return f"--server {shlex.quote(f'{request.url.scheme}://{request.url.netloc}')}"
+    return f"--server {shlex.quote(address_of(request))}"
+
+
+def address_of(request: Request) -> str:
+    """This engine, as *request* asked it: `https://batch.example.com`."""
+    return f"{request.url.scheme}://{request.url.netloc}"
 
 
 def page_response(template: str, context: dict[str, object], *, status: int = 200) -> Response:
@@ -139,7 +145,11 @@ def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[
 
     async def shown_page(request: Request) -> Response:
         page_request = PageRequest(
-            services=services, path=request.url.path, params=request.path_params, query=request.query_params
+            services=services,
+            path=request.url.path,
+            params=request.path_params,
+            query=request.query_params,
+            address=address_of(request),
         )
         try:
             facts = await page.load(page_request)

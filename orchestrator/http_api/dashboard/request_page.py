@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -12,10 +11,13 @@ import msgspec
 
 from orchestrator.domain import errors, queries, states
 from orchestrator.http_api.dashboard import markdown, money_parts, page, request_list
+from orchestrator.http_api.dashboard.thumbnails import image_parts
+from orchestrator.views.request_calls import RequestCall
 from orchestrator.views.request_text import turns_of
 
 if TYPE_CHECKING:
     from orchestrator.domain.answer_schema import AnswerSchema
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.reads import Reads
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.
@@ -23,6 +25,8 @@ _SHOWN: Final = 100_000
 #: So many columns of a row are shown, and so much of each.
 _COLUMNS: Final = 100
 _CELL: Final = 2_000
+#: Letters of what a tool is for.
+_TOOL_WORDS: Final = 200
 _DECODE: Final = msgspec.json.Decoder()
 _DECODE_ROW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -53,7 +57,7 @@ async def load(request: page.PageRequest) -> dict[str, object]:
         "raw_params": _pretty(view.params),
         "raw_original": _pretty(view.original_params),
         "raw_result": _pretty(view.result),
-        "curl": _curl(view.params, facts["job"].api_version),
+        "calls": None if view.params is None else _calls(view, view.params, facts["job"], request.address),
         "settled": is_settled,
         "cost": money_parts.request_money(view.cost_nanos) if is_settled and facts["job"].purged_at is None else None,
     }
@@ -74,6 +78,19 @@ def _read(ref: str, number: int, asked: request_list.AskedRequests, reads: Reads
         "back": request_list.way_back(asked, job.id, number, reads),
         "among": asked.filter_words(),
     }
+
+
+def _calls(view: queries.RequestDetails, params: bytes, job: JobSnapshot, address: str) -> dict[str, object]:
+    """The same call by hand, at full price, and how its result is fetched."""
+    call = RequestCall(
+        params=params,
+        api_version=job.api_version,
+        betas=tuple(job.betas),
+        address=address,
+        job=job.public_id,
+        custom_id=view.custom_id,
+    )
+    return {"size": len(params), "curl": call.curl, "python": call.python, "fetch": call.fetch}
 
 
 def _decoded(text: bytes | None) -> dict[str, Any]:
@@ -109,6 +126,16 @@ def _prompt(params: dict[str, Any]) -> Iterator[dict[str, object]]:
     """The turns of the prompt, in order; blocks that are not text are named."""
     for role, said in turns_of(params):
         yield {"role": role, "blocks": _blocks(said)}
+    tools = params.get("tools")
+    if isinstance(tools, list) and tools:
+        yield {"role": "tools", "blocks": [_other_block(_called(tool), tool) for tool in tools]}
+
+
+def _called(tool: object) -> str:
+    """A tool's name, and the beginning of what it is for."""
+    known = tool if isinstance(tool, dict) else {}
+    name, meaning = known.get("name", known.get("type", "?")), str(known.get("description") or "").split("\n")[0]
+    return f"{name}: {meaning[:_TOOL_WORDS]}" if meaning else str(name)
 
 
 def _blocks(content: object) -> list[dict[str, object]]:
@@ -124,6 +151,10 @@ def _block(block: object) -> dict[str, object]:
             return _text_block(text)
         case {"type": "thinking", "thinking": str(text)}:
             return {**_text_block(text), "kind": "thinking"}
+        case dict() as image if image.get("type") == "image":
+            return {"kind": "image", "pieces": None, "text": None, **image_parts(image)}
+        case {"type": "tool_use", "name": str(name)}:
+            return _other_block(f"tool_use {name}", block)
         case {"type": str(kind)}:
             return _other_block(kind, block)
         case _:
@@ -179,20 +210,6 @@ def _pretty(text: bytes | None) -> dict[str, object] | None:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _curl(params: bytes | None, api_version: str) -> str | None:
-    """The same call by hand, at full price, with the key as a variable. None if the prompt is gone or too long."""
-    if params is None or len(params) > _SHOWN:
-        return None
-    body = shlex.quote(params.decode("utf-8", "replace"))
-    return (
-        "curl https://api.anthropic.com/v1/messages \\\n"
-        '  -H "x-api-key: $ANTHROPIC_API_KEY" \\\n'
-        f"  -H {shlex.quote(f'anthropic-version: {api_version}')} \\\n"
-        "  -H 'content-type: application/json' \\\n"
-        f"  --data-raw {body}"
-    )
 
 
 PAGE: Final = page.Page(template="request.html", load=load, title="Request")
