@@ -32,17 +32,18 @@ async def listen(group: asyncio.TaskGroup, engine: Engine, tcp: TcpListener | No
     await _until_ready(group, "socket", lambda ready: serve_socket(app, path, ready=ready, stop=stop))
     if tcp is not None:
         server = engine.settings.server
-        share_logins(engine, tcp, services.identity.lineage)
+        share_logins(engine, tcp, services)
         group.create_task(_announce(tcp, path, stop), name="tcp.announce")
         await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
 
 
-def share_logins(engine: Engine, tcp: TcpListener, lineage: str) -> None:
+def share_logins(engine: Engine, tcp: TcpListener, services: Services) -> None:
     """Remember the logins that were ended at *tcp*; those of a fleet are ended everywhere."""
     sessions = tcp.access.sessions
+    sessions.keep(services.page_key)
     sessions.over.keep_at(engine.location.logged_out_file(tcp.port))
     if engine.fleet is not None:
-        sessions.share(f"store {lineage}", engine.fleet.logins)
+        sessions.share(f"store {services.identity.lineage}", engine.fleet.logins)
 
 
 async def _announce(tcp: TcpListener, socket: Path, stop: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from orchestrator.cli.main import EXIT_CODES, PROGRAM, cli
 from orchestrator.cli.options import GlobalOption
 from orchestrator.config.sections import KEYS, SECTIONS
 from orchestrator.config.setting import ALLOWED, REFUSED, Key
+from orchestrator.config.token_section import token_settings
 from orchestrator.config.webhook_section import webhook_settings
 from orchestrator.http_api.api.openapi import described, routes
 from orchestrator.views.problem_details import problem_types
@@ -145,6 +146,13 @@ def _settings() -> Iterator[str]:
             (f"`{name}`", f"`{meaning.example or 'false'}`", _cell(meaning.means))
             for name, meaning in webhook_settings()
         ],
+    )
+    yield "\n## [[tokens]]\n"
+    yield "One block for each person or program that may ask the daemon. In no file of a folder."
+    yield ""
+    yield from _table(
+        ("key", "example", "meaning"),
+        [(f"`{name}`", f"`{meaning.example}`", _cell(meaning.means)) for name, meaning in token_settings()],
     )
 
 

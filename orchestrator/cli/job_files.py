@@ -21,7 +21,7 @@ from click.core import ParameterSource
 
 from orchestrator.cli import console, group, shape_options, table_options
 from orchestrator.cli.options import GLOBAL_OPTIONS, GlobalOption, GlobalOptions
-from orchestrator.config import safe_files, sections, toml_text, webhook_section
+from orchestrator.config import safe_files, sections, token_section, toml_text, webhook_section
 from orchestrator.domain import humanize, job_spec, table_spec
 from orchestrator.domain.errors import UsageError
 
@@ -340,7 +340,13 @@ def _check_key(written: WrittenJob, key: str, options: Mapping[str, click.Option
             _refuse(written, key, why, "give it on the command line")
         return
     of_all = {_key(each): f"give it on the command line: {max(each.opts, key=len)}" for each in GLOBAL_OPTIONS}
-    if key in {*of_all, *sections.SECTIONS, webhook_section.WEBHOOKS, *(each.key for each in sections.KEYS.values())}:
+    if key in {
+        *of_all,
+        *sections.SECTIONS,
+        webhook_section.WEBHOOKS,
+        token_section.TOKENS,
+        *(each.key for each in sections.KEYS.values()),
+    }:
         hint = of_all.get(key, "settings belong in your own file: ~/.config/orchestrator/config.toml")
         _refuse(written, key, _NOT_THE_FILES, hint)
     keys = [_INPUT, *(each for each, found in options.items() if _refusal(found) is None)]

@@ -21,6 +21,7 @@ from orchestrator.config.paths import (
 )
 from orchestrator.config.sections import DEFAULT_LISTEN, KEYS, ServerSection
 from orchestrator.config.store_sections import DatabaseSection
+from orchestrator.config.token_section import TokenSection
 from orchestrator.config.values import format_duration, format_size, parse_address, parse_duration, parse_size
 from orchestrator.config.webhook_section import WebhookSection
 
@@ -33,6 +34,7 @@ __all__ = [
     "ServerSection",
     "SettingRow",
     "Settings",
+    "TokenSection",
     "WebhookSection",
     "check_socket_path",
     "daemon_socket",

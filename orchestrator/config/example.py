@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestrator.config.sections import KEYS, SECTIONS
 from orchestrator.config.setting import ALLOWED, NOT_HERE, REFUSED, Key
+from orchestrator.config.token_section import token_example_lines
 from orchestrator.config.webhook_section import example_lines
 
 _HEAD: Final = """\
@@ -36,6 +37,7 @@ def render_example() -> str:
     for section, keys in groupby(KEYS.values(), key=lambda key: key.section):
         parts.append(f"\n# {_first_line(section)}\n[{section}]\n")
         parts.extend(f"\n{line}\n" for line in ("\n".join(_lines(key)) for key in keys))
+    parts.append("\n" + "".join(f"{line}\n" for line in token_example_lines()))
     parts.append("\n" + "".join(f"{line}\n" for line in example_lines()))
     return "".join(parts)
 

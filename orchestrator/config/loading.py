@@ -13,6 +13,7 @@ from orchestrator.config import money_sections, sections, store_sections, table_
 from orchestrator.config.paths import PROJECT_FILE, data_folder, home_of, user_config_file
 from orchestrator.config.setting import Key
 from orchestrator.config.sources import FLAG, SettingEntry, from_env, from_file, from_flags
+from orchestrator.config.token_section import TOKENS, TokenSection, token_table
 from orchestrator.config.values import format_duration
 from orchestrator.config.webhook_section import WEBHOOKS, WebhookSection, inline_table
 from orchestrator.domain.errors import UsageError
@@ -34,7 +35,7 @@ _SANDBOX_POLL_MAX: Final = timedelta(seconds=1)
 class Settings:
     """All settings, read and checked; each part of the program receives its section.
 
-    origins: for every name of `KEYS`, and for "webhooks", where its value comes from.
+    origins: for every name of `KEYS`, and for "webhooks" and "tokens", where its value comes from.
     """
 
     api: sections.ApiSection
@@ -52,6 +53,7 @@ class Settings:
     log: sections.LogSection
     telemetry: sections.TelemetrySection
     webhooks: tuple[WebhookSection, ...]
+    tokens: tuple[TokenSection, ...] = ()
     origins: Mapping[str, str]
 
     def origin(self, name: str) -> str:
@@ -100,9 +102,9 @@ def load_settings(
     A wrong value is refused even where a stronger one would hide it. Raises UsageError.
     """
     chosen: dict[str, object] = {}
-    origins = dict.fromkeys([*sections.KEYS, WEBHOOKS], DEFAULT)
+    origins = dict.fromkeys([*sections.KEYS, WEBHOOKS, TOKENS], DEFAULT)
     for entry in _entries(flags, env, cwd, config_file, called):
-        chosen[entry.key.name] = entry.read()  # the [[webhooks]] of a stronger file stand for all
+        chosen[entry.key.name] = entry.read()  # the blocks of a stronger file stand for all
         origins[entry.key.name] = entry.source.label
     if origins["database.path"] == DEFAULT:
         chosen["database.path"] = _default_database(env)
@@ -162,16 +164,20 @@ def setting_rows(settings: Settings) -> Iterator[SettingRow]:
             means=key.meaning.means,
         )
     for number, webhook in enumerate(settings.webhooks, start=1):
-        name = f"{WEBHOOKS}.{number}"
-        origin = settings.origin(WEBHOOKS)
-        yield SettingRow(
-            name=name,
-            text=inline_table(webhook),
-            unset="",
-            origin=origin,
-            is_set=True,
-            means=WebhookSection.__doc__ or "",
-        )
+        yield _block_row(settings, WEBHOOKS, number, inline_table(webhook), WebhookSection.__doc__)
+    for number, token in enumerate(settings.tokens, start=1):
+        yield _block_row(settings, TOKENS, number, token_table(token), TokenSection.__doc__)
+
+
+def _block_row(settings: Settings, section: str, number: int, text: str, means: str | None) -> SettingRow:
+    return SettingRow(
+        name=f"{section}.{number}",
+        text=text,
+        unset="",
+        origin=settings.origin(section),
+        is_set=True,
+        means=means or "",
+    )
 
 
 def _entries(
@@ -203,7 +209,7 @@ def _built(chosen: Mapping[str, object], origins: Mapping[str, str]) -> Settings
         section: cls(**{key.key: _value(key, chosen) for key in sections.KEYS.values() if key.section == section})
         for section, cls in sections.SECTIONS.items()
     }
-    built[WEBHOOKS] = chosen.get(WEBHOOKS, ())
+    built.update({name: chosen.get(name, ()) for name in (WEBHOOKS, TOKENS)})
     return Settings(**built, origins=MappingProxyType(dict(origins)))
 
 

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from orchestrator.config.safe_files import UnusableFileError, read_regular_file, why_untrusted
 from orchestrator.config.sections import KEYS, SECTIONS
 from orchestrator.config.setting import INSIDE, REFUSED, Key
+from orchestrator.config.token_section import TOKENS, tokens_key
 from orchestrator.config.toml_text import parse_toml, too_deep
 from orchestrator.config.values import SettingOrigin
 from orchestrator.config.webhook_section import WEBHOOKS, webhooks_key
@@ -28,6 +29,8 @@ _NOT_THE_FOLDERS: Final = (
 
 _SECRET_VALUES: Final = ("sk-ant-", "whsec_")  # how secrets begin
 _SECRET_NAME: Final = re.compile(r"key|secret|password|auth_?token", re.IGNORECASE)
+#: Settings that are lists of tables.
+_BLOCKS: Final = {WEBHOOKS: webhooks_key, TOKENS: tokens_key}
 #: Settings that say where a secret is.
 _NAMES: Final = frozenset({*KEYS, f"{WEBHOOKS}.secret_env", f"{WEBHOOKS}.secret_file"})
 _USER_INFO: Final = re.compile(r"//[^/\s]*@")
@@ -120,8 +123,8 @@ def from_file(
     source = SettingOrigin(label=label, folder=file.parent, home=home, is_text=False, is_project=is_project)
     _refuse_secrets_in(table, "", label)
     for section, content in table.items():
-        if section == WEBHOOKS:
-            yield SettingEntry(key=webhooks_key(), value=content, source=source)
+        if section in _BLOCKS:
+            yield SettingEntry(key=_BLOCKS[section](), value=content, source=source)
             continue
         if not isinstance(content, Mapping) or section not in SECTIONS:
             _refuse_section(section, content, label)

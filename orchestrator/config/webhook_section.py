@@ -1,16 +1,16 @@
-"""`[[webhooks]]`: the one setting that is a list of tables, one for each endpoint. Read from files alone."""
+"""`[[webhooks]]`: a list of tables, one for each endpoint. Read from files alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from orchestrator.config import values
+from orchestrator.config.block_settings import BlockPlace, read_blocks
 from orchestrator.config.setting import META, NOT_HERE, REFUSED, Key, Meaning, means
 from orchestrator.config.values import SettingOrigin, toml_text
-from orchestrator.domain.errors import UsageError
 from orchestrator.domain.notices import SUBSCRIBABLE
 
 #: The name of the setting, in files and in `config show`.
@@ -103,43 +103,22 @@ def inline_table(webhook: WebhookSection) -> str:
 
 
 def _read(raw: object, source: SettingOrigin) -> tuple[WebhookSection, ...]:
-    if not isinstance(raw, list) or not all(isinstance(table, Mapping) for table in raw):
-        raise UsageError(
-            f"{source.label}: {WEBHOOKS} is a list of tables", hint=f"write [[{WEBHOOKS}]], with two brackets"
-        )
-    found = tuple(_one(table, number, source) for number, table in enumerate(raw, start=1))
-    urls = [webhook.url for webhook in found]
-    for number, url in enumerate(urls, start=1):
-        if url in urls[: number - 1]:
-            _refuse(source, number, "has the url of an earlier one", "give both one block, with the events of both")
-    return found
+    found: list[WebhookSection] = []
+    for place, read in read_blocks(WEBHOOKS, raw, _FIELDS, source):
+        webhook = WebhookSection(**read)  # type: ignore[arg-type]  # each was read by the kind of its field
+        _check(webhook, place)
+        if webhook.url in [each.url for each in found]:
+            place.refuse("has the url of an earlier one", "give both one block, with the events of both")
+        found.append(webhook)
+    return tuple(found)
 
 
-def _one(table: Mapping[str, object], number: int, source: SettingOrigin) -> WebhookSection:
-    read: dict[str, object] = {}
-    for name, value in table.items():
-        meaning = _FIELDS.get(name)
-        if meaning is None:
-            _refuse(source, number, f"has an unknown setting {name}", f"the settings are: {', '.join(_FIELDS)}")
-        try:
-            read[name] = meaning.kind.read(value, source)
-        except ValueError:
-            example = meaning.example or "false"
-            _refuse(
-                source, number, f"{name}: expected {meaning.kind.expected}", f"write for instance: {name} = {example}"
-            )
-    webhook = WebhookSection(**read)  # type: ignore[arg-type]  # each was read by the kind of its field
+def _check(webhook: WebhookSection, place: BlockPlace) -> None:
     if webhook.url == "":
-        _refuse(source, number, "has no url", 'write for instance: url = "https://example.com/hook"')
+        place.refuse("has no url", 'write for instance: url = "https://example.com/hook"')
     if webhook.url.startswith("http:") and not webhook.allow_private:
-        _refuse(
-            source, number, "has a url without https", "use https; or allow_private = true, inside your own network"
-        )
+        place.refuse("has a url without https", "use https; or allow_private = true, inside your own network")
     if (webhook.secret_env is None) == (webhook.secret_file is None):
-        hint = 'write one of: secret_env = "NAME-OF-A-VARIABLE", secret_file = "PATH"'
-        _refuse(source, number, "needs a secret from one place", hint)
-    return webhook
-
-
-def _refuse(source: SettingOrigin, number: int, what: str, hint: str) -> NoReturn:
-    raise UsageError(f"{source.label}: [[{WEBHOOKS}]] number {number} {what}", hint=hint) from None
+        place.refuse(
+            "needs a secret from one place", 'write one of: secret_env = "NAME-OF-A-VARIABLE", secret_file = "PATH"'
+        )

@@ -10,6 +10,7 @@ from typing import Final
 from typing_extensions import override
 
 from orchestrator.domain import account, errors
+from orchestrator.domain.access import AccessRole
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.budgets import Scope
 from orchestrator.domain.ids import JobId
@@ -22,6 +23,7 @@ from orchestrator.engine import api_calls, hand_in, pricing, purge
 from orchestrator.engine.context import Context, EngineSettings
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.ingest import Ingestor
+from orchestrator.ports import caller
 from orchestrator.ports.engine import Commands, IngestOptions, IngestResult, NoticeCommands, OpenJobs
 from orchestrator.ports.streams import InputLine, InputProblem, Source, refuse_marked
 
@@ -29,7 +31,10 @@ _WHY: Final = "paused by a person"
 
 
 class EngineCommands(Commands, OpenJobs, NoticeCommands):
-    """Needs the store's lock, but no running stages: a command also works while no engine runs."""
+    """Needs the store's lock, but no running stages: a command also works while no engine runs.
+
+    Each asks whether who it is done for may have it done: RoleRefused (`ports.caller`).
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -56,6 +61,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+        caller.check_role(AccessRole.SUBMIT)
         if new.cache is None:
             new = replace(new, cache=self._context.settings.cache, has_own_cache=False)
         taken = await self._ingestor.ingest(source, new, terms)
@@ -64,11 +70,13 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def pause(self, job: JobId) -> bool:
+        await self._check_steering(job)
         return await self._store.pause(job, account.BY_USER, _WHY, self._context.clock.now())
 
     @override
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
+        await self._check_steering(job)
         unusable = api_calls.reload_key(self._context)
         if unusable is not None and (await self._store.get(job)).reason_code in account.NEEDS_ANOTHER_KEY:
             told = f"the job stays paused, because there is no other key: {unusable.message}"
@@ -80,6 +88,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
     @override
     async def cancel(self, job: JobId) -> bool:
         """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
+        await self._check_steering(job)
         now = self._context.clock.now()
         canceled = await self._store.cancel(job, now)
         for over in await self._settle.finish_jobs(now):
@@ -89,12 +98,14 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def retry(self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
+        await self._check_steering(job)
         queued = await hand_in.retry(self._context, job, only, change)
         self._context.wakeup.notify_all()
         return queued
 
     @override
     async def cap_job(self, job: JobId, cap: int | None) -> bool:
+        await self._check_steering(job)
         found = await self._store.get(job)
         if found.state in OVER:
             raise errors.GuardRefused(f"job {found.public_id} is over: nothing more is sent for it")
@@ -104,6 +115,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def set_budget(self, scope: Scope, cap: int | None) -> int:
+        caller.check_role(AccessRole.ADMIN)
         if scope is Scope.JOB:
             raise errors.UsageError("a budget is of a day, a month or the total", hint="a job has a cap")
         going_on = await self._context.store.budgets.cap_scope(scope, cap, "person", self._context.clock.now())
@@ -112,6 +124,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def test_notice(self, url: str | None) -> list[int]:
+        caller.check_role(AccessRole.ADMIN)
         sent = await self._notices.test(url, self._context.clock.now())
         if not sent:
             hint = "[[webhooks]] in the settings has them; an engine reads it when it starts"
@@ -123,6 +136,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def replay_notice(self, delivery: int) -> None:
+        caller.check_role(AccessRole.ADMIN)
         if not await self._notices.replay(delivery, self._context.clock.now()):
             raise errors.GuardRefused(
                 f"delivery {delivery} cannot be sent again",
@@ -133,18 +147,22 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def purge(self, job: JobId) -> bool:
+        caller.check_role(AccessRole.ADMIN)
         return await purge.purge(self._context, job)
 
     @override
     async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
+        caller.check_role(AccessRole.ADMIN)
         return await purge.purge_older(self._context, older_than)
 
     @override
     async def reprice(self, job: JobId) -> int:
+        caller.check_role(AccessRole.ADMIN)
         return await pricing.reprice(self._context, job)
 
     @override
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
+        caller.check_role(AccessRole.ADMIN)
         if job is not None:
             return await self._adopt_foreign(remote_id, job)
         doubts = await self._store.doubts_about(remote_id)
@@ -162,6 +180,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def disown(self, remote_id: str) -> str:
+        caller.check_role(AccessRole.ADMIN)
         doubts = await self._store.doubts_about(remote_id)
         if not await self._store.disown(remote_id, self._context.clock.now()):
             raise errors.NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
@@ -171,6 +190,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
+        await self._check_steering(job)
         found = await self._store.get(job)
         if found.cache is CacheUse.AUTO:
             _refuse_marked(lines)
@@ -183,7 +203,14 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def close(self, job: JobId) -> None:
+        await self._check_steering(job)
         await self._ingest.close_open(job, self._context.clock.now())
+
+    async def _check_steering(self, job: JobId) -> None:
+        """Raise RoleRefused unless who asks may steer *job*."""
+        if caller.current() is not None:
+            found = await self._store.get(job)
+            caller.check_steering(found.public_id, found.submitted_by)
 
     async def _adopt_doubt(self, remote_id: str, batch: BatchRow) -> str:
         remote = await self._remote(remote_id)

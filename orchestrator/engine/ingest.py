@@ -26,6 +26,7 @@ from orchestrator.engine.prefetch import prefetch
 from orchestrator.engine.sending_ahead import does_save
 from orchestrator.engine.worst_costs import WorstCosts
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports import caller
 from orchestrator.ports.alike_problems import AlikeProblems
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
@@ -158,6 +159,8 @@ class Ingestor:
             raise _changed(source, found)
         if how is IngestOutcome.SAME:
             await self._discard(job)
+            if not caller.may_steer(found.submitted_by):
+                return replace(reading.outcome(found, attached=True), not_applied=_not_theirs(found))
             capped = found if self._caps is None else await self._caps.recapped(found, new)
             return _attached(reading, capped, new)
         log.info(
@@ -292,6 +295,10 @@ def _attached(reading: _Reading, found: JobRow, new: NewJob) -> IngestResult:
         return taken
     log.info("job.renamed", job=found.public_id, old=found.name, new=new.name)
     return replace(taken, job=replace(found, name=new.name), renamed_from=found.name)
+
+
+def _not_theirs(found: JobRow) -> str:
+    return f"nothing of it was changed: it was submitted by {found.submitted_by or 'nobody with a token'}"
 
 
 def _not_applied(found: JobRow, new: NewJob) -> str | None:

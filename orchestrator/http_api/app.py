@@ -11,9 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
+from orchestrator.domain.errors import OrchestratorError, ProviderError, RoleRefused, UsageError, shortage
 from orchestrator.http_api import dashboard, job_cache, messages, metrics_route, request_scope, responses, upload_memory
 from orchestrator.http_api.api import job_upload, openapi, routing
+from orchestrator.http_api.dashboard import page
+from orchestrator.http_api.guard import route_roles
 from orchestrator.version import VERSION
 from orchestrator.views.problem_details import ProblemView
 
@@ -58,14 +60,16 @@ def build_app(services: Services) -> FastAPI:
     app.add_middleware(job_cache.InvalidateOnWrite, job_cache=services.job_cache)
     app.add_middleware(upload_memory.ReleaseClaims, shared=services.memory)
     app.add_middleware(request_scope.PathMiddleware)
-    app.router.routes.extend(openapi.routes())
-    app.router.routes.extend(metrics_route.routes(services))
+    app.router.routes.extend(route_roles.gated(openapi.routes()))
+    app.router.routes.extend(route_roles.gated(metrics_route.routes(services)))
     app.router.routes.extend(messages.routes(services))
-    app.router.routes.extend(dashboard.routes(services))
+    app.router.routes.extend(route_roles.gated(dashboard.routes(services)))
     return app
 
 
-async def _own_error_response(_: Request, exc: Exception) -> Response:
+async def _own_error_response(request: Request, exc: Exception) -> Response:
+    if isinstance(exc, RoleRefused) and dashboard.wants_page(request):
+        return page.error_page(request, request.app.state.services, exc)
     return responses.problem_response(cast("OrchestratorError", exc))
 
 
@@ -97,8 +101,8 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     wrong = cast("HTTPException", exc)
     if (answer := _redirect_without_slash(request, wrong)) is not None:
         return answer
-    if (page := dashboard.http_error_page(request.app.state.services, request, wrong)) is not None:
-        return page
+    if (shown := dashboard.http_error_page(request.app.state.services, request, wrong)) is not None:
+        return shown
     response = responses.problem(
         ProblemView(
             type=_SLUGS.get(wrong.status_code, "bad-request"),

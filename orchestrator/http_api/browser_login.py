@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import hmac
 import re
 from functools import cache
 from html import escape
@@ -36,7 +35,7 @@ _MOST_BYTES: Final = 8192
 _MOST_FIELDS: Final = 4
 _OUT: Final = "You are logged out."
 _OLD_LINK: Final = "This link was used already, or is too old."
-_WRONG_TOKEN: Final = "That is not the token of this server."  # noqa: S105 - words
+_WRONG_TOKEN: Final = "That is not a token of this server."  # noqa: S105 - words
 _TOO_OFTEN: Final = {
     _OLD_LINK: "Too many old links were opened. Open a new link, log in with the token, or try again in {} seconds.",
     _WRONG_TOKEN: "Too many wrong tokens were shown. Try again in {} seconds, or open a new link.",
@@ -62,20 +61,19 @@ class LoginMiddleware:
         allowed = ("POST",) if request.url.path == LOGOUT else ("GET", "HEAD", "POST")
         if request.method not in allowed:
             return Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"allow": ", ".join(allowed)})
-        token = self._access.token
-        if token is None:  # nobody needs to log in here
+        if not self._access.tokens:  # nobody needs to log in here
             return _see("/")
         if request.url.path == LOGOUT:
             return await self._logged_out(request)
-        return await (self._by_token if request.method == "POST" else self._asked)(request, token)
+        return await (self._by_token if request.method == "POST" else self._asked)(request)
 
-    async def _asked(self, request: Request, token: bytes) -> Response:
+    async def _asked(self, request: Request) -> Response:
         """A visit to the page, or a login link with a code (HEAD does not use the code up).
 
         The redirect removes the code from the address bar and the browser's history.
         """
         code = request.query_params.get("code") if request.method == "GET" else None
-        if code is not None and await self._redeemed(code, token):
+        if code is not None and (token := await self._redeemed(code)) is not None:
             return self._let_in(request, token, "/")
         if session_of(request) is not None:
             return _see("/")
@@ -83,31 +81,33 @@ class LoginMiddleware:
             return self._refused(_OLD_LINK, "/")
         return login_page(said=_OUT if request.query_params.get("out") == "1" else None)
 
-    async def _redeemed(self, code: str, token: bytes) -> bool:
-        sessions = self._access.sessions
-        if sessions.redeem(code, token):
-            return True
+    async def _redeemed(self, code: str) -> access_rules.KnownToken | None:
+        """The token that the link with *code* was made with; None: the code is not valid."""
+        sessions, tokens = self._access.sessions, {each.digest: each for each in self._access.tokens}
+        found = sessions.redeem(code, [*tokens])
         try:
-            return await sessions.redeem_shared(code, token)
+            key = await sessions.redeem_shared(code, [*tokens]) if found is None else found
         except StoreError as exc:
             log.error("login.store_away", why=exc.message)
-            return False
+            return None
+        return None if key is None else tokens[key]
 
-    async def _by_token(self, request: Request, token: bytes) -> Response:
+    async def _by_token(self, request: Request) -> Response:
         fields = await _fields(request)
         place = place_or_home(fields.get("next", ""))
         if self._access.sessions.wrong_tokens.wait_s > 0:
             return self._refused(_WRONG_TOKEN, place)
-        if hmac.compare_digest(access_rules.digest_of(fields.get("token", "").strip()), token):
+        token = self._access.known(fields.get("token", "").strip().encode())
+        if token is not None:
             return self._let_in(request, token, place)
         return self._refused(_WRONG_TOKEN, place)
 
-    def _let_in(self, request: Request, token: bytes, place: str) -> Response:
-        log.info("login.accepted")
+    def _let_in(self, request: Request, token: access_rules.KnownToken, place: str) -> Response:
+        log.info("login.accepted", name=token.bearer.name)
         answer = _see(place)
         answer.set_cookie(
             access_rules.cookie_name(request.scope["headers"]),
-            self._access.sessions.begin(token),
+            self._access.sessions.begin(token.digest),
             max_age=access_tokens.SESSION_S,
             httponly=True,
             samesite="strict",

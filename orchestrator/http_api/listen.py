@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
+from orchestrator.config import DEFAULT_LISTEN, ServerSection, TokenSection, parse_address
 from orchestrator.config.paths import check_socket_path
 from orchestrator.domain import errors, urls
+from orchestrator.domain.access import AccessRole, Bearer
 from orchestrator.http_api import browser_login, request_scope, uvicorn_server
 from orchestrator.http_api.guard import access_rules, access_tokens, middleware, request_limits
 from orchestrator.http_api.guard.connection_limits import ConnectionLimits, connection_limits, open_files_limit
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports import caller
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -63,11 +65,21 @@ class TcpListener:
     def dashboard_link(self) -> tuple[str, str]:
         """The dashboard's address for people, who may come through a proxy, and the path that opens it.
 
-        If a login is required, the path logs one browser in, once, within `sessions.CODE_S`.
+        If a login is required, the path logs one browser in, once, within `sessions.CODE_S`, as who asks for it.
         """
         base = self.url if self.access.public_url is None else self.access.public_url
-        token = self.access.token
-        return base, "/" if token is None else f"{request_scope.LOGIN}?code={self.access.sessions.new_code(token)}"
+        token = self._asker()
+        if token is None:
+            return base, "/"
+        return base, f"{request_scope.LOGIN}?code={self.access.sessions.new_code(token.digest)}"
+
+    def _asker(self) -> access_rules.KnownToken | None:
+        """The token of who asks; for a command on this machine the one that may most. None: no token is required."""
+        asks, tokens = caller.current(), self.access.tokens
+        if asks is not None:
+            tokens = tuple(each for each in tokens if each.bearer.name == asks.name)
+        roles = list(AccessRole)
+        return max(tokens, key=lambda each: roles.index(each.bearer.role), default=None)
 
     @property
     def own_addresses(self) -> tuple[tuple[str, int], ...]:
@@ -77,7 +89,13 @@ class TcpListener:
         return tuple((each, port) for each in hosts if urls.is_loopback(each))
 
 
-def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | None = None) -> TcpListener | None:
+def listen(
+    server: ServerSection,
+    tokens: Sequence[TokenSection] = (),
+    *,
+    is_chosen: bool = False,
+    own_token: Path | None = None,
+) -> TcpListener | None:
     """Bind the address in the settings; None if it is empty. is_chosen: the user named it, even if it is the default.
 
     own_token: the file of a token for callers on this machine, created if needed, in case the settings name none.
@@ -90,11 +108,11 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     name, wanted = parse_address(server.listen)
     family, address = _resolved(name, wanted)
     host = str(address[0])
-    token = _token(server, host, own_token)
+    known = _known_tokens(server, tokens, host, own_token)
     listener = _bound(family, address, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
     access = access_rules.AccessRules(
-        host, port, name=name, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url
+        host, port, name=name, allowed_hosts=server.allowed_hosts, tokens=known, public_url=server.public_url
     )
     return TcpListener(
         host=host,
@@ -106,14 +124,14 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     )
 
 
-def reload_access(at: TcpListener, server: ServerSection) -> bool:
-    """Apply the token and the names in *server* to all further requests; True if the token changed.
+def reload_access(at: TcpListener, server: ServerSection, tokens: Sequence[TokenSection] = ()) -> bool:
+    """Apply the tokens, and the names in *server*, to all further requests; True if the tokens changed.
 
     The address stays. Raises UsageError as `listen` does; then nothing changes.
     """
-    before, token = at.access.token, _token(server, at.host, at.own_token)
-    at.access.token, at.access.allowed_hosts, at.access.public_url = token, server.allowed_hosts, server.public_url
-    return token != before
+    before, known = at.access.tokens, _known_tokens(server, tokens, at.host, at.own_token)
+    at.access.tokens, at.access.allowed_hosts, at.access.public_url = known, server.allowed_hosts, server.public_url
+    return known != before
 
 
 async def serve_tcp(
@@ -141,19 +159,37 @@ def _limits(wanted: int) -> ConnectionLimits:
     return limits
 
 
-def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
-    """The digest of the required token, if there is one; *own* is the daemon's own token file.
+def _known_tokens(
+    server: ServerSection, tokens: Sequence[TokenSection], host: str, own: Path | None
+) -> tuple[access_rules.KnownToken, ...]:
+    """The tokens that let in: the one of `[server]`, or the daemon's own (*own* is its file), and those of a team.
 
-    Raises UsageError for a token that is unusable, or missing where it is required.
+    Raises UsageError for a token that is unusable, that has two names, or that is missing where one is required.
     """
+    default = _default_token(server, host, own, is_needed=not tokens)
+    team = [
+        access_rules.KnownToken(bearer=Bearer(name=each.name, role=AccessRole(each.role)), digest=each.digest)
+        for each in tokens
+    ]
+    twice = next((each for each in team if each.digest == default), None)
+    if twice is not None:
+        hint = "make one of its own: `orchestrator service token --name NAME --role ROLE`"
+        raise errors.UsageError(f"[[tokens]] {twice.bearer.name} is the token of the daemon itself", hint=hint)
+    return (*(() if default is None else [access_rules.KnownToken.default(default)]), *team)
+
+
+def _default_token(server: ServerSection, host: str, own: Path | None, *, is_needed: bool) -> bytes | None:
+    """The digest of the one token of the daemon itself. is_needed: there is no other."""
     if server.token_file is not None:
-        return access_rules.digest_of(access_tokens.read_token(server.token_file))
+        return access_tokens.digest_of(access_tokens.read_token(server.token_file))
     if not urls.is_loopback(host):
+        if not is_needed:
+            return None
         raise errors.UsageError(
             f"{server.listen} can be reached from other machines, and no token is set",
             hint="`orchestrator service token FILE` makes one; name it in [server] token_file, or listen on 127.0.0.1",
         )
-    return None if own is None else access_rules.digest_of(access_tokens.read_or_make_token(own))
+    return None if own is None else access_tokens.digest_of(access_tokens.read_or_make_token(own))
 
 
 def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:

@@ -18,30 +18,34 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from orchestrator.domain.access import Bearer
+
 #: Where a browser logs in and out; open to everybody.
 LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
-_SESSION: Final = "orchestrator.session"
-_LOOK: Final = "orchestrator.session.look"
+_LOGIN: Final = "orchestrator.login"
+_BEARER: Final = "orchestrator.bearer"
+_LOOK: Final = "orchestrator.bearer.look"
 _BASE: Final = "orchestrator.base_url"
 
 
-def set_session(scope: Scope, look: Callable[[], str | None]) -> None:
-    """Note the login session of this request; *look* returns None if it needs none, or once the session is over."""
-    scope[_SESSION] = look()
-    scope[_LOOK] = look
-
-
-def session_of(request: Request) -> str | None:
-    """The login session of this request; None if it needed none."""
-    found: str | None = request.scope.get(_SESSION)
+def set_bearer(scope: Scope, session: str | None, look: Callable[[], Bearer | None]) -> Bearer | None:
+    """Note the login session of this request, if it has one, and who asks: what *look* returns, now and later."""
+    scope[_LOGIN], scope[_LOOK] = session, look
+    found = scope[_BEARER] = look()
     return found
 
 
-def is_session_valid(request: Request) -> bool:
-    """False once the session that a long response began under is over: logged out, or the token was replaced."""
-    session = session_of(request)
-    return session is None or request.scope[_LOOK]() == session
+def session_of(request: Request) -> str | None:
+    """The login session of this request; None if it has none."""
+    found: str | None = request.scope.get(_LOGIN)
+    return found
+
+
+def is_still_let_in(request: Request) -> bool:
+    """False once a long response may not go on: logged out, the token was taken away, or its role is another one."""
+    look = request.scope.get(_LOOK)
+    return look is None or look() == request.scope[_BEARER]
 
 
 def set_base_url(scope: Scope, base_url: str) -> None:

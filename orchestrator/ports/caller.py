@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from orchestrator.domain.access import Bearer
+from orchestrator.domain.access import AccessRole, Bearer
 from orchestrator.domain.errors import RoleRefused
 
 _CALLER: Final[ContextVar[Bearer | None]] = ContextVar("orchestrator.caller", default=None)
@@ -38,11 +38,29 @@ def check_steering(job: str, submitted_by: str | None) -> None:
     """Raise RoleRefused unless who asks may change *job* (its public id)."""
     if may_steer(submitted_by):
         return
-    of = "nobody of a team" if submitted_by is None else submitted_by
+    of = "nobody with a token" if submitted_by is None else submitted_by
     raise RoleRefused(
         f"job {job} was submitted by {of}: this needs the role admin",
         cause=f"you are {current_name()}, and may steer the jobs that you submitted",
         hint="ask for a token of the role admin, or ask who has one",
+    )
+
+
+def has_role(needed: AccessRole) -> bool:
+    """Whether who asks has the role *needed*."""
+    found = _CALLER.get()
+    return found is None or found.role.covers(needed)
+
+
+def check_role(needed: AccessRole) -> None:
+    """Raise RoleRefused unless who asks has the role *needed*."""
+    found = _CALLER.get()
+    if found is None or found.role.covers(needed):
+        return
+    raise RoleRefused(
+        f"this needs the role {needed}",
+        cause=f"you are {found.name}, with the role {found.role}",
+        hint=f"ask with a token of the role {needed}: whoever runs the daemon makes one",
     )
 
 

@@ -140,15 +140,15 @@ class SqliteDatabase(Database):
 
     @override
     async def read(self, step: Step[T]) -> T:
-        return await self._reader.run(partial(in_snapshot, step))
+        return await self._reader.run(partial(in_snapshot, in_context(step)))
 
     @override
     async def read_bulk(self, step: Step[T]) -> T:
-        return await self._bulk.run(partial(in_snapshot, step))
+        return await self._bulk.run(partial(in_snapshot, in_context(step)))
 
     @override
     async def look(self, step: Step[T]) -> T:
-        return await self._looks.run(partial(in_snapshot, step))
+        return await self._looks.run(partial(in_snapshot, in_context(step)))
 
     @override
     async def aclose(self) -> None:

@@ -290,8 +290,9 @@ def _conclude(
     found = there if keyed is None else (IngestOutcome.SAME, keyed)
     if found is not None:
         if found[0] is IngestOutcome.SAME:
-            _call(found[1], new, now, c)
-            pilots.attach(found[1], new, _last(found[1].id, c), now, c)
+            if caller.may_steer(found[1].submitted_by):
+                _call(found[1], new, now, c)
+                pilots.attach(found[1], new, _last(found[1].id, c), now, c)
             as_it_is = job_control.job_row(found[1].id, c)
             return IngestOutcome.SAME, replace(as_it_is, name=found[1].name)  # which says if it was renamed
         return found

@@ -32,7 +32,7 @@ async def guarded(limits: ConnectionLimits = HASTY) -> AsyncIterator[tuple[int, 
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     port = listener.getsockname()[1]
-    access = AccessRules("127.0.0.1", port, allowed_hosts=(), token=None)
+    access = AccessRules("127.0.0.1", port, allowed_hosts=(), tokens=())
     app = Guard(_small(seen), access=access, limits=LIMITS, connections=limits.connections)
     ready, stop = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -205,3 +206,38 @@ def _sections(text: str) -> dict[str, dict[str, list[str]]]:
             setting, _, value = line.partition("=")
             found.setdefault(section, {}).setdefault(setting, []).append(value)
     return found
+
+
+def test_a_token_of_a_team_is_shown_once_and_the_settings_hold_its_digest(program: Program) -> None:
+    """What is printed can be appended to the settings as it is; the token is in the file, or on standard error."""
+    made = program("service", "token", "--name", "ana", "--role", "submit", "--quiet")
+    secret = made.err.rpartition(" ")[2].strip()
+    assert (made.code, len(secret), secret in made.out) == (0, 43, False)
+    kept = program("service", "token", "ci.token", "--name", "ci", "--role", "read")
+    there = (program.folder / "ci.token").read_text().strip()
+    assert (kept.code, there in kept.out + kept.err) == (0, False)
+    (program.folder / "team.toml").write_text(made.out + kept.out)
+    shown = program("config", "show", "--config", "team.toml", "--json").out
+    for digest in (hashlib.sha256(each.encode()).hexdigest() for each in (secret, there)):
+        assert digest in made.out + kept.out
+        assert digest[:8] in shown
+        assert digest not in shown
+    facts = program("service", "token", "--name", "x", "--role", "admin", "--json").facts
+    assert hashlib.sha256(facts["token"].encode()).hexdigest() == facts["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--name", "ana"], "--name needs --role"),
+        (["--role", "read"], "--role needs --name"),
+        (["--name", "ana", "--role", "owner"], "--role read, submit or admin"),
+        (["--name", "a b", "--role", "read"], "letters, digits"),
+        (["--name", "default", "--role", "read"], "another name"),
+        ([], "a FILE is missing"),
+    ],
+)
+def test_a_wrong_name_or_role_is_refused_with_the_remedy(program: Program, words: list[str], told: str) -> None:
+    """And nothing is made."""
+    refused = program("service", "token", *words)
+    assert (refused.code, told in refused.err, refused.out) == (2, True, "")

@@ -272,7 +272,7 @@ def test_a_token_that_others_can_read_or_guess_is_refused(tmp_path: Path) -> Non
 def test_links_are_made_for_the_address_that_the_caller_sees(headers: str, peer: str, url: str) -> None:
     """F1: https where the outside is https; only a proxy on this machine is believed, and `public_url` is stronger."""
     names = ("localhost", "batches.example.com")
-    at = AccessRules("127.0.0.1", 8787, allowed_hosts=names, token=None, public_url="https://public.example.com:8443")
+    at = AccessRules("127.0.0.1", 8787, allowed_hosts=names, tokens=(), public_url="https://public.example.com:8443")
     pairs = [
         (name.encode(), value.strip().encode()) for name, _, value in (x.partition(":") for x in headers.split("\n"))
     ]
@@ -282,7 +282,7 @@ def test_links_are_made_for_the_address_that_the_caller_sees(headers: str, peer:
 
 def test_the_host_of_public_url_is_answered_and_no_other_port_of_it(tmp_path: Path) -> None:
     """F1, F19: one setting is enough behind a proxy; an address with a path is refused, as no page would work there."""
-    at = AccessRules("127.0.0.1", 8787, allowed_hosts=(), token=None, public_url="https://public.example.com")
+    at = AccessRules("127.0.0.1", 8787, allowed_hosts=(), tokens=(), public_url="https://public.example.com")
     assert at.refusal("GET", "/", [(b"host", b"public.example.com:443")]) is None
     assert at.refusal("GET", "/", [(b"host", b"public.example.com:444")]) is not None
     assert at.refusal("GET", "/", [(b"host", b"example.com")]) is not None
@@ -335,7 +335,7 @@ def test_a_name_that_is_listened_on_is_shown_as_the_address_that_is_bound(tmp_pa
 
 def test_a_name_of_the_settings_is_answered_to_beside_its_address() -> None:
     """T81: the name may be what clients have."""
-    at = AccessRules("10.0.0.5", 8787, name="Jobs.lan", allowed_hosts=(), token=None)
+    at = AccessRules("10.0.0.5", 8787, name="Jobs.lan", allowed_hosts=(), tokens=())
     hosts = {"jobs.lan:8787": True, "10.0.0.5:8787": True, "10.0.0.5": True, "evil.lan:8787": False}
     for host, is_ours in hosts.items():
         assert (at.refusal("GET", "/", [(b"host", host.encode())]) is None) is is_ours

@@ -23,8 +23,8 @@ from orchestrator.config import daemon_socket, default_socket_path, socket_links
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
-from orchestrator.http_api.guard.access_rules import digest_of
-from orchestrator.http_api.guard.access_tokens import CODE_S, SESSION_S, Sessions
+from orchestrator.http_api.guard.access_rules import KnownToken
+from orchestrator.http_api.guard.access_tokens import CODE_S, SESSION_S, Sessions, digest_of
 from orchestrator.http_api.listen import TcpListener, listen, reload_access
 from orchestrator.store.location import SqliteLocation
 
@@ -77,11 +77,11 @@ def test_a_daemon_makes_its_token_once_and_for_its_user_alone(tmp_path: Path) ->
         first.listener.close()
         at.listener.close()
         assert path.stat().st_mode & 0o777 == 0o600
-        assert first.access.token == at.access.token == digest_of(token_in(tmp_path))
+        assert first.access.tokens == at.access.tokens == (KnownToken.default(digest_of(token_in(tmp_path))),)
         assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", path.read_text())
         path.unlink()
         assert reload_access(at, server)
-        assert at.access.token == digest_of(token_in(tmp_path)) != first.access.token
+        assert at.access.tokens == (KnownToken.default(digest_of(token_in(tmp_path))),) != first.access.tokens
         assert sorted(each.name for each in tmp_path.iterdir()) == ["x.db.token"]
     finally:
         os.umask(before)
@@ -167,7 +167,7 @@ def test_a_browser_without_a_login_gets_a_page_that_leads_on(tmp_path: Path) -> 
             form = {"token": "x" * 43, "next": "/jobs?state=running"}
             own = {"origin": at.url}
             wrong = await client.post("/login", data=form, headers=own)
-            assert (wrong.status_code, "not the token" in wrong.text) == (401, True)
+            assert (wrong.status_code, "not a token" in wrong.text) == (401, True)
             assert 'value="/jobs?state=running"' in wrong.text
             elsewhere = {"origin": "http://127.0.0.1:1"}
             assert (await client.post("/login", data=form, headers=elsewhere)).status_code == 403
@@ -465,17 +465,23 @@ def test_codes_and_sessions_end_by_time() -> None:
     """H2: a link within ten minutes, a session within a week, for one port and one token each."""
     now, ticks = [1e9], [5.0]
     logins = Sessions(8787, now=lambda: now[0], ticks=lambda: ticks[0])
+    logins.keep(b"of the store")
     fresh, late, other = logins.new_code(KEY), logins.new_code(KEY), logins.new_code(KEY)
-    assert not logins.redeem(other, OTHER)
-    assert not logins.redeem(other, KEY)  # it was shown, and is used up
+    assert not logins.redeem(other, [OTHER])
+    assert not logins.redeem(other, [KEY])  # it was shown, and is used up
     ticks[0] += CODE_S - 1
-    assert [logins.redeem(fresh, KEY), logins.redeem(fresh, KEY)] == [True, False]
+    assert [logins.redeem(fresh, [OTHER, KEY]), logins.redeem(fresh, [KEY])] == [KEY, None]
     ticks[0] += 1
-    assert not logins.redeem(late, KEY)
+    assert not logins.redeem(late, [KEY])
     cookie = logins.begin(KEY)
     assert logins.find(cookie, KEY) is not None
     assert logins.find(cookie, OTHER) is None
-    assert Sessions(8788, now=lambda: now[0]).find(cookie, KEY) is None
+    again, elsewhere, stranger = (Sessions(port, now=lambda: now[0]) for port in (8787, 8788, 8787))
+    again.keep(b"of the store")
+    elsewhere.keep(b"of the store")
+    assert again.find(cookie, KEY) == logins.find(cookie, KEY)
+    assert elsewhere.find(cookie, KEY) is None
+    assert stranger.find(cookie, KEY) is None  # the digest of a token, which settings hold, makes no login
     until, number, mac = cookie.split(".")
     for forged in (
         f"{int(until) + 1}.{number}.{mac}",
@@ -493,4 +499,4 @@ def test_only_the_newest_links_are_open() -> None:
     """H2: whoever may ask for links cannot fill the memory with them."""
     logins = Sessions(8787)
     codes = [logins.new_code(KEY) for _ in range(50)]
-    assert sum(logins.redeem(code, KEY) for code in codes) == 20
+    assert sum(logins.redeem(code, [KEY]) is not None for code in codes) == 20

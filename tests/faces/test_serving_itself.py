@@ -134,7 +134,7 @@ async def test_two_daemons_that_are_each_others_api_pause(tmp_path: Path, monkey
     """F4: one job each, and no third: the second one's is paused, with the remedy."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
     with short_runtime_folder(), listening(tmp_path, "127.0.0.1") as (a, _), listening(tmp_path, "127.0.0.1") as (b, _):
-        a.access.token = b.access.token = None
+        a.access.tokens = b.access.tokens = ()
         async with (
             running_engine(asking(tmp_path / "a.db", b.url), sandbox=False, tcp=a) as first,
             running_engine(asking(tmp_path / "b.db", a.url), sandbox=False, tcp=b) as second,

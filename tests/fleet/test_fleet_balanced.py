@@ -112,7 +112,7 @@ async def behind_a_balancer(daemon: Served, token_file: Path) -> AsyncIterator[t
     )
     tcp = listen(server, is_chosen=True)
     assert tcp is not None
-    share_logins(daemon.engine, tcp, daemon.services.identity.lineage)
+    share_logins(daemon.engine, tcp, daemon.services)
     guarded = LoginMiddleware(build_app(daemon.services), tcp.access)
     guard = Guard(guarded, access=tcp.access, limits=BodyLimits(), connections=10)
     transport = httpx2.ASGITransport(app=guard, raise_app_exceptions=False)

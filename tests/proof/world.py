@@ -24,6 +24,7 @@ from support.stores import make_schema
 
 from orchestrator.config import Settings, money_sections, sections, store_sections, table_sections
 from orchestrator.config.loading import DEFAULT
+from orchestrator.config.token_section import TOKENS
 from orchestrator.config.webhook_section import WEBHOOKS
 from orchestrator.domain.budgets import Scope
 from orchestrator.prices import package_prices
@@ -371,7 +372,7 @@ def _settings(folder: Path, per_batch: int, window: int, deletes: bool, url: str
         log=sections.LogSection(),
         telemetry=sections.TelemetrySection(),
         webhooks=(),
-        origins=dict.fromkeys([*sections.KEYS, WEBHOOKS], DEFAULT),
+        origins=dict.fromkeys([*sections.KEYS, WEBHOOKS, TOKENS], DEFAULT),
     )
 
 

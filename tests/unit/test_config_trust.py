@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.config import KEYS, Settings, load_settings
 from orchestrator.config.setting import INSIDE, REFUSED
+from orchestrator.config.token_section import tokens_key
 from orchestrator.config.webhook_section import webhooks_key
 from orchestrator.domain.errors import UsageError
 
@@ -67,6 +68,7 @@ def test_the_list_of_what_a_folder_may_not_say() -> None:
     ]
     assert [key.name for key in KEYS.values() if key.meaning.project is INSIDE] == ["database.path"]
     assert webhooks_key().meaning.project is REFUSED
+    assert tokens_key().meaning.project is REFUSED
 
 
 @pytest.mark.parametrize("name", [key.name for key in KEYS.values() if key.meaning.project is REFUSED])

@@ -15,7 +15,7 @@ import pytest
 from orchestrator.cli.group import COMMANDS
 from orchestrator.config import Settings, load_settings
 from orchestrator.http_api.api.service_routes import root as service_routes
-from orchestrator.http_api.guard.access_rules import AccessRules
+from orchestrator.http_api.guard.access_rules import AccessRules, KnownToken
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -128,7 +128,8 @@ def test_the_balancer_leads_to_the_port_of_the_daemons(tmp_path: Path) -> None:
 
 
 def rules_for(hosts: tuple[str, ...], *, token: bytes | None = None) -> AccessRules:
-    return AccessRules("0.0.0.0", 8787, allowed_hosts=hosts, token=token)  # noqa: S104 - in the container
+    tokens = [] if token is None else [KnownToken.default(token)]
+    return AccessRules("0.0.0.0", 8787, allowed_hosts=hosts, tokens=tokens)  # noqa: S104 - in the container
 
 
 @pytest.fixture

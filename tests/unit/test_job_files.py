@@ -18,6 +18,7 @@ from orchestrator.cli.main import cli
 from orchestrator.cli.options import GLOBAL_OPTIONS, GlobalOptions
 from orchestrator.config import KEYS, load_settings
 from orchestrator.config.sections import SECTIONS
+from orchestrator.config.token_section import TOKENS
 from orchestrator.config.toml_text import line_of_key
 from orchestrator.config.webhook_section import WEBHOOKS
 from orchestrator.domain.errors import UsageError
@@ -78,7 +79,7 @@ def test_what_a_job_file_does_not_decide(tmp_path: Path) -> None:
     """12: no setting, no option of every command, nothing that confirms, repeats or replaces."""
     keys = set(job_keys(context("x")))
     options = [max(option.opts, key=len) for option in (*GLOBAL_OPTIONS, *context("x").command.params)]
-    names = [*options, *SECTIONS, WEBHOOKS, *(key.key for key in KEYS.values())]
+    names = [*options, *SECTIONS, WEBHOOKS, TOKENS, *(key.key for key in KEYS.values())]
     others = {name.removeprefix("--").replace("-", "_") for name in names} - keys - {"paths"}
     assert others > {"yes", "new", "overwrite", "allow_per_request", "detach", "db", "base_url", "confirm_above", "api"}
     for name in others:

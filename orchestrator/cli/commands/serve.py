@@ -22,6 +22,9 @@ from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.stdio import ignoring_closed_stdout
 from orchestrator.cli.systemd import READY, STOPPING, Notifier, notifier
 from orchestrator.config import KEYS, Settings
+from orchestrator.config.token_section import TOKENS
+from orchestrator.config.webhook_section import WEBHOOKS
+from orchestrator.domain.access import DEFAULT_NAME
 from orchestrator.domain.errors import NeedsPerson, StoreError, StoreOwned, UsageError
 from orchestrator.observability.logs import configure_logging, get_logger
 from orchestrator.provider.settings import SETTING, ApiAddress
@@ -52,6 +55,7 @@ RELOADABLE: Final = frozenset(
         "prices.factor",
         "prices.max_age",
         _TOKEN,
+        TOKENS,
         "server.allowed_hosts",
         "server.public_url",
         "log.level",
@@ -87,7 +91,7 @@ class Reloader:
             changed = set(differing(self.settings, found))
             renewed = {_KEY} if self._engine.provider.renew() else set()
             if self._renewed(found):
-                renewed.add(_TOKEN)
+                renewed.add(_TOKEN if self.settings.tokens == found.tokens else TOKENS)
             self._engine.prices.reload(found.prices)
         except (UsageError, NeedsPerson, StoreError) as exc:
             log.error("config.refused", why=exc.message, cause=exc.cause)
@@ -105,7 +109,7 @@ class Reloader:
             return False
         from orchestrator.http_api.listen import reload_access
 
-        return reload_access(self._tcp, found.server)
+        return reload_access(self._tcp, found.server, found.tokens)
 
 
 def differing(old: Settings, new: Settings) -> Iterator[str]:
@@ -114,7 +118,9 @@ def differing(old: Settings, new: Settings) -> Iterator[str]:
         if _value(old, key.section, key.key) != _value(new, key.section, key.key):
             yield key.name
     if old.webhooks != new.webhooks:
-        yield "webhooks"
+        yield WEBHOOKS
+    if old.tokens != new.tokens:
+        yield TOKENS
 
 
 def merged(old: Settings, new: Settings) -> Settings:
@@ -125,7 +131,7 @@ def merged(old: Settings, new: Settings) -> Settings:
             section = sections.get(key.section, getattr(old, key.section))
             sections[key.section] = replace(section, **{key.key: _value(new, key.section, key.key)})
     origins = {**old.origins, **{name: new.origins[name] for name in RELOADABLE}}
-    return replace(old, **sections, origins=origins)
+    return replace(old, **sections, tokens=new.tokens, origins=origins)
 
 
 def _value(settings: Settings, section: str, key: str) -> object:
@@ -142,7 +148,7 @@ socket beside the store for the commands of the same user. On TCP it asks for a 
 its own, in DATABASE.token beside the store (of a database on a server: below ~/.local/state/orchestrator), made at the
 first start. An address that others can reach needs a
 token_file. With --sandbox nobody needs one, unless a token_file is set.
-SIGHUP reads the settings again: limits, retries, log, token, key_file and allowed_hosts change at once; the log says
+SIGHUP reads the settings again: limits, retries, log, tokens, key_file and allowed_hosts change at once; the log says
 what waits.
 
 Examples:
@@ -183,9 +189,11 @@ def serve(options: GlobalOptions, listen: str | None, token_file: str | None, *,
 
 
 def _settings(options: GlobalOptions, flags: Mapping[str, object], *, no_token: bool) -> Settings:
-    """The settings in force; --no-token overrides a token_file of a file or a variable."""
+    """The settings in force; --no-token overrides a token_file of a file or a variable, and [[tokens]]."""
     settings = options.settings(flags)
-    return replace(settings, server=replace(settings.server, token_file=None)) if no_token else settings
+    if not no_token:
+        return settings
+    return replace(settings, server=replace(settings.server, token_file=None), tokens=())
 
 
 async def _serve(
@@ -249,7 +257,7 @@ def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
     own = location_of(settings).token_file if asks_anyway else None
     if own is not None:
         make_private_folder(own.parent)
-    return listen(settings.server, is_chosen=settings.is_set("server.listen"), own_token=own)
+    return listen(settings.server, settings.tokens, is_chosen=settings.is_set("server.listen"), own_token=own)
 
 
 def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api: str | None) -> None:
@@ -257,7 +265,7 @@ def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api:
     say(options, f"the engine runs on {engine.location}; Ctrl-C stops it")
     token_file = None
     if tcp is not None:
-        token_file = tcp.own_token if engine.settings.server.token_file is None else engine.settings.server.token_file
+        token_file = _token_file(tcp, engine.settings)
         for line in () if options.quiet else _address_lines(tcp, token_file, sandbox=options.sandbox):
             say(options, line)
     if options.as_json:
@@ -273,6 +281,13 @@ def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api:
             show_json(facts)
 
 
+def _token_file(tcp: TcpListener, settings: Settings) -> Path | None:
+    """The file of the daemon's own token; None: only those of a team let in, or nobody needs one."""
+    if not any(each.bearer.name == DEFAULT_NAME for each in tcp.access.tokens):
+        return None
+    return tcp.own_token if settings.server.token_file is None else settings.server.token_file
+
+
 def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:
     """The address, how to log in, and the environment for an SDK. The only secret is a code that is good once,
     and it is left out where the output goes to a log that others read.
@@ -282,7 +297,7 @@ def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) 
     if tcp.taken_port is not None:
         yield f"port {tcp.taken_port} is taken by another program, so a free one stands in for it"
     yield f"dashboard and API: {tcp.url}"
-    if token_file is None:
+    if not tcp.access.tokens:
         if not sandbox:
             told = "NO TOKEN is asked for: everybody with a login on this machine can read and spend here"
             yield coloured(told, "red", bold=True)
@@ -295,7 +310,8 @@ def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) 
         base, path = tcp.dashboard_link()
         yield f"log in: {base}{path}"
         yield f"  (good once, for {minutes} minutes; `orchestrator login` prints another)"
-    yield from _for_the_sdk(tcp.url, f'"$(cat {shlex.quote(str(token_file))})"')
+    shown = "TOKEN-FILE" if token_file is None else shlex.quote(str(token_file))
+    yield from _for_the_sdk(tcp.url, f'"$(cat {shown})"')
 
 
 def _for_the_sdk(url: str, key: str) -> Iterator[str]:
@@ -323,4 +339,4 @@ def _open(tcp: TcpListener) -> None:
     from orchestrator.cli.commands.service import open_in_browser
 
     url, path = tcp.dashboard_link()
-    open_in_browser(f"{url}{path}", is_secret=tcp.access.token is not None)
+    open_in_browser(f"{url}{path}", is_secret=tcp.access.tokens != ())

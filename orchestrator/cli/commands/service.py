@@ -14,6 +14,8 @@ import click
 from orchestrator.cli.console import say, show, show_json
 from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
 from orchestrator.cli.options import GlobalOptions
+from orchestrator.domain import humanize
+from orchestrator.domain.access import DEFAULT_NAME, NAME_RULE, AccessRole, is_token_name
 from orchestrator.domain.errors import GuardRefused, OrchestratorError, OutputError, StoreError, shortage
 from orchestrator.store.location import answers, location_of
 
@@ -27,6 +29,7 @@ Examples:
   orchestrator service print | sudo tee /etc/systemd/system/orchestrator.service
   mkdir -p ~/.config/systemd/user && orchestrator service print --user > ~/.config/systemd/user/orchestrator.service
   orchestrator service token ~/.config/orchestrator/token       then: [server] token_file = "…"
+  orchestrator service token --name ana --role submit           one of a team; prints its block [[tokens]]
 
 The unit says at its top how it is installed. Its log goes to the journal: journalctl -u orchestrator
 """
@@ -35,7 +38,7 @@ The unit says at its top how it is installed. Its log goes to the journal: journ
 service = group(
     {
         "print": CommandEntry("Print a unit file for systemd or podman.", "service", "print_unit"),
-        "token": CommandEntry("Write a new random token for the HTTP API into FILE.", "service"),
+        "token": CommandEntry("Make a random token for the HTTP API: the daemon's, or one of a team.", "service"),
     },
     SERVICE_EXAMPLES,
 )
@@ -70,18 +73,71 @@ def print_unit(options: GlobalOptions, *, for_user: bool, for_container: bool) -
 
 
 @command(SERVICE_EXAMPLES)
-@click.argument("file", type=click.Path(path_type=Path))
-def token(options: GlobalOptions, file: Path) -> None:
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--name", metavar="NAME", help="Whose token it is: it becomes one of a team's.")
+@click.option("--role", metavar="ROLE", help="What it may do: read, submit or admin.")
+def token(options: GlobalOptions, file: Path | None, name: str | None, role: str | None) -> None:
     """256 bits, readable by you alone (mode 0600); a folder that is missing is made (0700). A file that is there is
-    left alone: whoever uses it would be shut out.
-    The token itself is not shown.
+    left alone: whoever uses it would be shut out. The token itself is not shown.
+
+    With --name and --role it is one of several: the block [[tokens]] for the daemon's settings goes to standard output,
+    and holds its digest only; SIGHUP takes it over. Without FILE the token itself is shown, once, on standard error.
     """
+    if name is None and role is None:
+        if file is None:
+            raise HintedUsageError("a FILE is missing", hint="or make one of a team: --name NAME --role ROLE")
+        _write_token(file)
+        if options.as_json:
+            show_json({"token_file": str(file.absolute())})
+            return
+        say(options, f"wrote {file}; the daemon reads it with [server] token_file, a client shows it as a bearer token")
+        return
+    _make_team_token(options, file, _checked_name(name), _checked_role(role))
+
+
+def _make_team_token(options: GlobalOptions, file: Path | None, name: str, role: AccessRole) -> None:
+    from orchestrator.config.token_section import token_block
+    from orchestrator.http_api.guard.access_tokens import digest_of, new_token
+
+    secret = new_token() if file is None else _write_token(file)
+    digest = digest_of(secret).hex()
+    if options.as_json:
+        place = {"token": secret} if file is None else {"token_file": str(file.absolute())}
+        show_json({"name": name, "role": role.value, "sha256": digest, **place})
+        return
+    show(token_block(name, role, digest))
+    say(options, "the block above belongs into the daemon's settings (>> FILE); SIGHUP takes it over")
+    if file is not None:
+        say(options, f"wrote {file}: {name} shows what it holds as a bearer token")
+    else:  # also with --quiet: it is nowhere else
+        click.echo(f"the token of {name}, shown this once: {secret}", err=True)
+
+
+def _checked_name(name: str | None) -> str:
+    if name is None:
+        raise HintedUsageError("--role needs --name", hint="--name NAME says whose token it is")
+    if name == DEFAULT_NAME or not is_token_name(name):
+        cause = "is the token of [server] token_file" if name == DEFAULT_NAME else "cannot be the name of a token"
+        raise HintedUsageError(f"{humanize.plain(name)!r} {cause}", hint=f"another name: {NAME_RULE}")
+    return name
+
+
+def _checked_role(role: str | None) -> AccessRole:
+    roles = [each.value for each in AccessRole]
+    if role is None or role not in roles:
+        told = "--name needs --role" if role is None else f"there is no role {humanize.plain(role)!r}"
+        raise HintedUsageError(told, hint=f"--role {', '.join(roles[:-1])} or {roles[-1]}")
+    return AccessRole(role)
+
+
+def _write_token(file: Path) -> str:
+    """A new token, written into *file*. Raises GuardRefused if that is there, OutputError."""
     from orchestrator.store.ownership import make_private_folder
 
     try:
         make_private_folder(file.absolute().parent)
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        _write_token(fd, file)
+        return _written_token(fd, file)
     except FileExistsError:
         hint = "remove it first to make a new token"
         raise GuardRefused(f"{file} is there already; nothing was changed", hint=hint) from None
@@ -89,22 +145,20 @@ def token(options: GlobalOptions, file: Path) -> None:
         cause = exc.strerror if isinstance(exc, OSError) else f"{exc.message}: {exc.cause}"
         hint = "make space, or choose another disk" if shortage(exc) is not None else "choose another path"
         raise OutputError(f"{file} cannot be written", cause=cause, hint=hint) from exc
-    if options.as_json:
-        show_json({"token_file": str(file.absolute())})
-        return
-    say(options, f"wrote {file}; the daemon reads it with [server] token_file, a client shows it as a bearer token")
 
 
-def _write_token(fd: int, file: Path) -> None:
+def _written_token(fd: int, file: Path) -> str:
     """Write a new token. A *file* that cannot be written whole is removed, so that the next try does not find it."""
     from orchestrator.http_api.guard.access_tokens import new_token
 
+    secret = new_token()
     try:
         with open(fd, "w", encoding="ascii") as out:
-            out.write(f"{new_token()}\n")
+            out.write(f"{secret}\n")
     except OSError:
         file.unlink(missing_ok=True)
         raise
+    return secret
 
 
 HEALTH_EXAMPLES = """

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import Header, Path, Query, Response
+from fastapi import Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from orchestrator.domain import ids, model, notices, queries
 from orchestrator.http_api.api import job_routes, route_docs, routing
+from orchestrator.http_api.request_scope import is_still_let_in
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.views import service_views
@@ -63,9 +64,11 @@ async def of_job(
 
 
 @api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **route_docs.error_responses()})
-async def live(services: routing.ServicesDep, after: From = None, last_event_id: LastId = None) -> Response:
+async def live(
+    request: Request, services: routing.ServicesDep, after: From = None, last_event_id: LastId = None
+) -> Response:
     """Every event as it happens, until the engine stops."""
-    return await _stream(services, None, after if last_event_id is None else last_event_id)
+    return await _stream(request, services, None, after if last_event_id is None else last_event_id)
 
 
 @api.get(
@@ -74,10 +77,14 @@ async def live(services: routing.ServicesDep, after: From = None, last_event_id:
     responses={**_LIVE, **route_docs.error_responses(404)},
 )
 async def live_of_job(
-    services: routing.ServicesDep, found: job_routes.JobDep, after: From = None, last_event_id: LastId = None
+    request: Request,
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    after: From = None,
+    last_event_id: LastId = None,
 ) -> Response:
     """The events of a job as they happen, until the engine stops."""
-    return await _stream(services, found.job.id, after if last_event_id is None else last_event_id)
+    return await _stream(request, services, found.job.id, after if last_event_id is None else last_event_id)
 
 
 def event_page(events: Sequence[model.Event], reads: Reads) -> list[service_views.EventView]:
@@ -93,17 +100,26 @@ def _page(job: ids.JobId | None, after: int, limit: int, reads: Reads) -> servic
     return service_views.EventsView(events=event_page(found[:limit], reads), next=more)
 
 
-async def _stream(services: Services, job: ids.JobId | None, after: int | None) -> Response:
+async def _stream(request: Request, services: Services, job: ids.JobId | None, after: int | None) -> Response:
     begin = await services.reader.read(lambda reads: reads.last_event()) if after is None else after
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_event_stream(services, job, begin), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        _event_stream(request, services, job, begin), media_type="text/event-stream", headers=headers
+    )
 
 
-async def _event_stream(services: Services, job: ids.JobId | None, after: int) -> AsyncGenerator[bytes, None]:
-    """The stream. It begins with its start id, so that a client that is cut off at once misses nothing."""
+async def _event_stream(
+    request: Request, services: Services, job: ids.JobId | None, after: int
+) -> AsyncGenerator[bytes, None]:
+    """The stream, as long as who asked is let in.
+
+    It begins with its start id, so that a client that is cut off at once misses nothing.
+    """
     yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
     async with aclosing(services.feed.events(after, job=job)) as pages:
         async for page in pages:
+            if not is_still_let_in(request):
+                return
             views = await services.reader.read(partial(event_page, page)) if page else []
             yield b"".join(map(_server_sent_event, views)) if views else _ALIVE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from fastapi import Request, Response
 from fastapi.openapi.utils import get_openapi
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from orchestrator.domain import api_answers, model
 from orchestrator.http_api.api import (
@@ -23,6 +24,7 @@ from orchestrator.http_api.api import (
 )
 from orchestrator.http_api.api.route_docs import PROBLEM, error_responses, public_name
 from orchestrator.http_api.api.routing import PREFIX, router
+from orchestrator.http_api.guard import route_roles
 from orchestrator.version import VERSION
 from orchestrator.views.view import View
 
@@ -31,7 +33,7 @@ api = router("service", prefix="")
 #: Answers of the listener on TCP: status, name, why.
 _GUARDED: Final = (
     ("401", "Unauthorized", "The token is missing or wrong."),
-    ("403", "WrongOrigin", "A page of another site asks."),
+    ("403", "Forbidden", "The role of the token does not allow it, or a page of another site asks."),
     ("408", "TooSlow", "The body does not come on."),
     ("421", "WrongHost", "The server does not answer to that name."),
     ("431", "TooManyHeaders", "There are too many headers."),
@@ -64,6 +66,7 @@ _TOKENS: Final = {
     "basic": {"type": "http", "scheme": "basic", "description": "As the password of any user."},
     "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "As the SDK sends it."},
 }
+_KIND: Final = re.compile(r":[a-z]+\}")
 TITLE: Final = "orchestrator"
 _ABOUT: Final = (
     "A durable orchestrator for the Message Batches API. Lists are pages: `next` of one is the `cursor` of the next. "
@@ -100,11 +103,13 @@ async def openapi(request: Request) -> Response:
 def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
     """The document of *routes*; routes without a description (those of other faces) are left out."""
     document = get_openapi(title=TITLE, version=VERSION, openapi_version="3.1.0", description=_ABOUT, routes=routes)
+    roles = {_bare(route.path): route.path for route in routes if isinstance(route, Route)}
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for path, methods in document["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
             _mend(operation["responses"])
             _guard(operation, open_to_all=path == "/livez")
+            _name_role(operation, method.upper(), path, roles)
     _link(document["paths"])
     document["components"]["responses"] = {name: {"description": why, "content": PROBLEM} for _, name, why in _GUARDED}
     document["components"]["securitySchemes"] = _TOKENS
@@ -166,6 +171,18 @@ def _guard(operation: dict[str, Any], *, open_to_all: bool) -> None:
     for status, name, _ in _GUARDED:
         operation["responses"].setdefault(status, {"$ref": f"#/components/responses/{name}"})
     operation["security"] = [{}] if open_to_all else [{}, {"bearer": []}, {"basic": []}, {"key": []}]
+
+
+def _name_role(operation: dict[str, Any], method: str, path: str, written: dict[str, str]) -> None:
+    """Say which role it needs. written: by their paths as they are described, the paths of the routes."""
+    at = written[path]
+    operation["x-role"] = route_roles.needed_role(method, at).value
+    operation["description"] = f"{operation['description']}\n\nRole: {route_roles.role_words(method, at)}."
+
+
+def _bare(path: str) -> str:
+    """*path* without the kinds of its parameters, as FastAPI describes it."""
+    return _KIND.sub("}", path)
 
 
 def _link(paths: dict[str, Any]) -> None:

@@ -65,9 +65,15 @@ def routes(services: Services) -> list[BaseRoute]:
     ]
 
 
+def wants_page(request: Request) -> bool:
+    """True for a browser that asks for something beside the APIs."""
+    is_page = not request.url.path.startswith(("/api/", "/v1/"))
+    return is_page and "text/html" in request.headers.get("accept", "")
+
+
 def http_error_page(services: Services, request: Request, wrong: HTTPException) -> Response | None:
     """An HTTP error as a page for browsers; None for other clients, which get a problem document."""
-    if request.url.path.startswith(("/api/", "/v1/")) or "text/html" not in request.headers.get("accept", ""):
+    if not wants_page(request):
         return None
     missing = wrong.status_code == HTTPStatus.NOT_FOUND
     title = "Not here" if missing else "That did not work"

@@ -13,6 +13,7 @@ from orchestrator.domain import ids, model, queries, states
 from orchestrator.domain.result_outcome import RETRIED_STOPS
 from orchestrator.http_api.dashboard import components, money_parts, page, request_list
 from orchestrator.http_api.dashboard.timeline import timeline
+from orchestrator.ports import caller
 from orchestrator.views import cost_views, status_text
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ async def load_job(request: page.PageRequest) -> dict[str, object]:
 
 def _read_job(request: page.PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     job = reads.find(request.params["ref"])
-    status = reads.status(job)
+    status, may_steer = reads.status(job), caller.may_steer(job.submitted_by)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
     return {
         "title": job.name,
@@ -108,7 +109,8 @@ def _read_job(request: page.PageRequest, tab: str, api_clock: status_text.ApiClo
         "schema": status_text.schema_words(job),
         "batch_words": status_text.batch_words(status),
         "api_words": status_text.api_words(status, _age_words(status, api_clock, reads)),
-        "acts": _available_actions(status),
+        "may_steer": may_steer,
+        "acts": _available_actions(status) if may_steer else [],
         "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), api_clock),
         "money": money_parts.job_money(job.public_id, reads.cost(job)),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),

@@ -18,7 +18,7 @@ from starlette.routing import Match, Route
 
 from orchestrator.domain import errors, queries
 from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, base_context, error_page, render
-from orchestrator.http_api.request_scope import is_session_valid
+from orchestrator.http_api.request_scope import is_still_let_in
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,12 +62,12 @@ class LiveUpdates:
         raise errors.NoSuchThing("no such page lives", hint="open it again")
 
     async def _messages(self, page: Page, page_request: PageRequest, request: Request) -> AsyncIterator[bytes]:
-        """Until the engine stops or the browser is logged out: the page then reconnects, and is told."""
+        """Until the engine stops or the browser is not let in any more: the page then reconnects, and is told."""
         feed, around = self._services.feed, base_context(request, self._services)
         loop = asyncio.get_running_loop()
         shown: dict[str, str] = {}
         spoke_at = loop.time()
-        while not feed.is_over and is_session_valid(request):
+        while not feed.is_over and is_still_let_in(request):
             try:
                 facts = {**around, "live": True, **(await page.load(page_request))}
             except (

@@ -23,9 +23,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from orchestrator.domain import errors, humanize, money
+from orchestrator.domain.access import AccessRole
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.request_scope import session_of
+from orchestrator.ports import caller
 from orchestrator.version import VERSION
 from orchestrator.views import event_text, problem_details, view
 
@@ -118,6 +120,9 @@ def base_context(request: Request, services: Services) -> dict[str, object]:
         "live": False,
         "flash": get_flash(request, services),
         "logged_in": session_of(request) is not None,
+        "who": caller.current(),
+        "may_submit": caller.has_role(AccessRole.SUBMIT),
+        "may_admin": caller.has_role(AccessRole.ADMIN),
         "flags": _flags(request, services),
     }
 

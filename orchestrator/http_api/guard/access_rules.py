@@ -1,4 +1,4 @@
-"""Access over TCP: the host names this server answers to, which origins may call it, and the token."""
+"""Access over TCP: the host names this server answers to, which origins may call it, and the tokens."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
+from orchestrator.domain.access import DEFAULT_NAME, AccessRole, Bearer
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.guard.access_tokens import Sessions
 from orchestrator.http_api.request_scope import LOGIN, LOGOUT
@@ -58,20 +59,36 @@ _WRONG_ORIGIN: Final = Refusal(
 _NO_TOKEN: Final = Refusal(
     status=HTTPStatus.UNAUTHORIZED,
     slug="unauthorized",
-    title="this server asks for its token",
+    title="this server asks for a token",
     hint=f"send it as `Authorization: Bearer TOKEN`; a browser logs in at {LOGIN}: `orchestrator login` prints a link",
 )
 
 
-def digest_of(token: str) -> bytes:
-    """The digest of a token: only this is kept, and it is compared in constant time."""
-    return hashlib.sha256(token.encode()).digest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownToken:
+    """A token that lets in, by its digest, and who shows it."""
+
+    bearer: Bearer
+    digest: bytes = field(repr=False)
+
+    @classmethod
+    def default(cls, digest: bytes) -> KnownToken:
+        """The one token of before there were several: it may do everything."""
+        return cls(bearer=Bearer(name=DEFAULT_NAME, role=AccessRole.ADMIN), digest=digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A browser that is logged in: the number of its session, and the token that it did so with."""
+
+    number: str
+    token: KnownToken
 
 
 class AccessRules:
     """The rules for one TCP address. name: the host name in the settings, if it differs from *host*.
 
-    `token` (a digest), `allowed_hosts` and `public_url` may be replaced while it serves.
+    `tokens` (none: everybody is let in), `allowed_hosts` and `public_url` may be replaced while it serves.
     """
 
     def __init__(
@@ -80,7 +97,7 @@ class AccessRules:
         port: int,
         *,
         allowed_hosts: Sequence[str],
-        token: bytes | None,
+        tokens: Sequence[KnownToken],
         public_url: str | None = None,
         name: str | None = None,
     ) -> None:
@@ -89,7 +106,7 @@ class AccessRules:
         self._port = port
         self.allowed_hosts = tuple(allowed_hosts)
         self.public_url = public_url
-        self.token = token
+        self.tokens = tuple(tokens)
         self.sessions = Sessions(port)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
@@ -99,22 +116,44 @@ class AccessRules:
             return _WRONG_HOST
         if not _is_same_origin(method, headers, hosts[0]):
             return _WRONG_ORIGIN
-        if self.token is None or path in _OPEN or _has_token(self.token, headers):
+        if not self.tokens or path in _OPEN:
             return None
-        return _NO_TOKEN if self.session(method, path, headers) is None else None
+        return _NO_TOKEN if self.bearer(method, path, headers) is None else None
 
-    def session(self, method: str, path: str, headers: Headers) -> str | None:
-        """The login session whose cookie this request carries, where a cookie counts; None without one.
+    def bearer(self, method: str, path: str, headers: Headers) -> Bearer | None:
+        """Who asks, by the token or the cookie of this request; None: neither is valid, or none is asked for."""
+        found = self._shown(headers)
+        if found is None:
+            login = self.session(method, path, headers)
+            found = None if login is None else login.token
+        return None if found is None else found.bearer
+
+    def known(self, token: bytes) -> KnownToken | None:
+        """The token of that text, if it is valid. Each is compared, in constant time."""
+        digest = hashlib.sha256(token).digest()
+        same = [each for each in self.tokens if hmac.compare_digest(each.digest, digest)]
+        return same[0] if same else None
+
+    def _shown(self, headers: Headers) -> KnownToken | None:
+        """The first valid token in *headers*; every candidate is compared."""
+        found = [self.known(each) for each in _presented_tokens(headers)]
+        return next((each for each in found if each is not None), None)
+
+    def session(self, method: str, path: str, headers: Headers) -> Login | None:
+        """The login whose cookie this request carries, where a cookie counts; None without one.
 
         A cookie counts for pages and /api/v1, if one of our own pages sends the request or a person opens an address. A
         browser sends it to every port of a host, and also when a page of another port makes the request.
         """
-        if self.token is None or not any(name == b"cookie" for name, _ in headers):
+        if not self.tokens or not any(name == b"cookie" for name, _ in headers):
             return None
         if _NOT_BY_COOKIE.fullmatch(path) or not _is_own_or_typed(method, headers):
             return None
-        known = (self.sessions.find(value, self.token) for value in _cookies(headers, cookie_name(headers)))
-        return next((found for found in known if found is not None), None)
+        for value in _cookies(headers, cookie_name(headers)):
+            for token in self.tokens:
+                if (number := self.sessions.find(value, token.digest)) is not None:
+                    return Login(number, token)
+        return None
 
     def _answers_to(self, raw: bytes) -> bool:
         """True if *raw*, a Host header, is one of our names, with our port if it has one."""
@@ -237,12 +276,6 @@ def _with_port(authority: str, scheme: str) -> str:
     """*authority* with the scheme's port where it names none."""
     has_port = ":" in authority.rpartition("]")[2]
     return authority if has_port else f"{authority}:{_DEFAULT_PORTS.get(scheme, 0)}"
-
-
-def _has_token(token: bytes, headers: Headers) -> bool:
-    """True if the request carries the token. Every candidate is compared, each in constant time."""
-    shown = [hmac.compare_digest(token, hashlib.sha256(each).digest()) for each in _presented_tokens(headers)]
-    return any(shown)
 
 
 def _presented_tokens(headers: Headers) -> Iterator[bytes]:

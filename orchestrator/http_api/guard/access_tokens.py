@@ -2,10 +2,11 @@
 
 The token file holds the token alone, and only its owner may read or replace it.
 
-A session is a random number under a MAC whose key derives from the token: it survives a restart, and dies with the
-token. Sessions that were logged out stand in a file beside the store, so that they stay closed after a restart. Daemons
-that share a store and a token let in whom one of them let in: their sessions are of the store, not of a port, links are
-under a MAC as well, and what was ended or used stands in the store. Nothing here knows HTTP.
+A session is a random number under a MAC whose key derives from the token's digest and a secret of the store: it
+survives a restart, dies with the token, and cannot be made of a digest alone, which stands in the settings. Sessions
+that were logged out stand in a file beside the store, so that they stay closed after a restart. Daemons that share a
+store and a token let in whom one of them let in: their sessions are of the store, not of a port, links are under a MAC
+as well, and what was ended or used stands in the store. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class EndedLogins(Protocol):
 
 
 class Sessions:
-    """The logins at the address of *port*. key: always the digest of the current token.
+    """The logins at the address of *port*. key: always the digest of a token that is valid now.
 
     now: wall-clock seconds; ticks: monotonic seconds. Wrong tokens and wrong codes are counted separately: anybody can
     open old links, and that must not lock out somebody with the token.
@@ -89,11 +90,16 @@ class Sessions:
     ) -> None:
         self._place = str(port)
         self._shared: EndedLogins | None = None
+        self._secret = secrets.token_bytes(_SECRET_BYTES)
         self._now = now
         self._ticks = ticks
         self._codes: deque[_Code] = deque(maxlen=_MOST_CODES)
         self.wrong_tokens, self.wrong_codes = FailureThrottle(ticks), FailureThrottle(ticks)
         self.over = RevokedSessions()
+
+    def keep(self, secret: bytes) -> None:
+        """Let in who logged in before a restart, or at another daemon. secret: that of the store."""
+        self._secret = secret
 
     def share(self, place: str, ended: EndedLogins) -> None:
         """Let in, and keep out, whom the other daemons of *place*, a store, do."""
@@ -107,20 +113,22 @@ class Sessions:
         self._codes.append(_Code(digest=_digest(code), key=key, until=self._ticks() + CODE_S))
         return code
 
-    def redeem(self, code: str, key: bytes) -> bool:
-        """True, once, for a valid code. Each candidate is compared in constant time."""
+    def redeem(self, code: str, keys: Sequence[bytes]) -> bytes | None:
+        """The key of a valid code, once. Each candidate is compared in constant time."""
         shown = _digest(code)
         same = [each for each in self._codes if hmac.compare_digest(each.digest, shown)]
         for each in same:
             self._codes.remove(each)
-        return any(each.until > self._ticks() and hmac.compare_digest(each.key, key) for each in same)
+        good = [each.key for each in same if each.until > self._ticks()]
+        return next((key for key in keys for each in good if hmac.compare_digest(each, key)), None)
 
-    async def redeem_shared(self, code: str, key: bytes) -> bool:
+    async def redeem_shared(self, code: str, keys: Sequence[bytes]) -> bytes | None:
         """As `redeem`, for a code of any daemon on the store. Raises StoreError if the store does not answer."""
-        number = None if self._shared is None else self._opened("code", code, key)
-        if self._shared is None or number is None:
-            return False
-        return await self._shared.end(number, int(self._now()) + CODE_S)
+        for key in keys if self._shared is not None else ():
+            number = self._opened("code", code, key)
+            if number is not None and self._shared is not None:
+                return key if await self._shared.end(number, int(self._now()) + CODE_S) else None
+        return None
 
     def begin(self, key: bytes) -> str:
         """The cookie value of a new session."""
@@ -156,7 +164,8 @@ class Sessions:
 
     def _mac(self, kind: str, key: bytes, until: int, number: str) -> str:
         """The place is part of it: a cookie that a browser sends to another port of this host is worth nothing here."""
-        mac = hmac.digest(key, f"{kind}\n{self._place}\n{until}\n{number}".encode(), "sha256")
+        own_key = hmac.digest(self._secret, b"login\n" + key, "sha256")
+        mac = hmac.digest(own_key, f"{kind}\n{self._place}\n{until}\n{number}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
@@ -228,6 +237,11 @@ _TOKEN_BYTES: Final = 32
 def new_token() -> str:
     """A random token."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def digest_of(token: str) -> bytes:
+    """The digest of a token: only this is kept, and it is compared in constant time."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def read_or_make_token(path: Path) -> str:

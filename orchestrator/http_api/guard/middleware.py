@@ -12,10 +12,13 @@ from starlette.responses import Response
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
 from orchestrator.http_api import browser_login, request_scope, responses
 from orchestrator.http_api.guard import access_rules, request_limits
+from orchestrator.ports import caller
 from orchestrator.views.problem_details import ProblemView, problem_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from orchestrator.domain.access import Bearer
 
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _MAX_HEADERS: Final = 100
@@ -64,30 +67,33 @@ class Guard:
         request_scope.keep_slashes(scope)
         body = request_limits.LimitedBody(scope, receive, self._limits)
         answer = _GuardedResponse(send, body, has_body=_has_body(scope["headers"]))
-        early = self._refused(scope) or _length_error(body, scope)
+        bearer, refused = self._judged(scope)
+        early = refused or _length_error(body, scope)
         if early is not None:
             await early(scope, body.receive, answer.send)
             return
         try:
-            with self._slots.slot(scope):
+            with self._slots.slot(scope), caller.acting_for(bearer):
                 await self._app(scope, body.receive, answer.send)
         except (BodyTooSlow, BodyTooLarge, ServerBusy) as exc:
             if answer.has_begun:
                 raise
             await _error_response(scope, exc)(scope, body.receive, answer.send)
 
-    def _refused(self, scope: Scope) -> Response | None:
+    def _judged(self, scope: Scope) -> tuple[Bearer | None, Response | None]:
+        """Who asks, if they have to show a token, and why not."""
         headers: access_rules.Headers = scope["headers"]
         wrong = _framing_error(scope, headers)
-        if wrong is not None:
-            return wrong
-        if self._access is None:
-            return None
+        if wrong is not None or self._access is None:
+            return None, wrong
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         peer = scope.get("client")
         request_scope.set_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
-        request_scope.set_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
-        return None if refusal is None else _refusal_response(refusal, scope)
+        asked = (scope["method"], scope["path"], headers)
+        login = self._access.session(*asked)
+        session = None if login is None else login.number
+        bearer = request_scope.set_bearer(scope, session, partial(self._access.bearer, *asked))
+        return bearer, None if refusal is None else _refusal_response(refusal, scope)
 
 
 class _GuardedResponse:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
+from orchestrator.http_api.guard import route_roles
 from orchestrator.http_api.messages import api_responses, batch_endpoints
 
 if TYPE_CHECKING:
@@ -21,14 +22,19 @@ def routes(services: Services) -> list[BaseRoute]:
     ask = batch_endpoints.BatchEndpoints(services)
     one = "/messages/batches/{batch_id}"
     inner = Starlette(
-        routes=[
-            Route("/messages/batches", ask.create, methods=["POST"]),
-            Route("/messages/batches", ask.list, methods=["GET"]),
-            Route(one, ask.retrieve, methods=["GET"]),
-            Route(one, ask.delete, methods=["DELETE"]),
-            Route(f"{one}/cancel", ask.cancel, methods=["POST"]),
-            Route(f"{one}/results", ask.results, methods=["GET"]),
-        ],
+        routes=list(
+            route_roles.gated(
+                [
+                    Route("/messages/batches", ask.create, methods=["POST"]),
+                    Route("/messages/batches", ask.list, methods=["GET"]),
+                    Route(one, ask.retrieve, methods=["GET"]),
+                    Route(one, ask.delete, methods=["DELETE"]),
+                    Route(f"{one}/cancel", ask.cancel, methods=["POST"]),
+                    Route(f"{one}/results", ask.results, methods=["GET"]),
+                ],
+                "/v1",
+            )
+        ),
         exception_handlers=api_responses.handlers(),
     )
     inner.router.redirect_slashes = False

@@ -97,6 +97,8 @@ def _nearest(exc: errors.OrchestratorError) -> batches_api.ApiError:
             return batches_api.not_found(exc.message)
         case errors.KeyReused():
             return batches_api.ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
+        case errors.RoleRefused():
+            return batches_api.ApiError(403, "permission_error", exc.message)
         case errors.GuardRefused() | errors.UsageError():
             return batches_api.invalid_request(exc.message)
         case errors.ServerBusy() | errors.StoreFull() | errors.StoreUnreachable() | errors.OutOfMemory():

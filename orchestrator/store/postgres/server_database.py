@@ -85,15 +85,15 @@ class PostgresDatabase(Database):
 
     @override
     async def read(self, step: Step[T]) -> T:
-        return await self._run(Role.READER, Mode.SNAPSHOT, step)
+        return await self._run(Role.READER, Mode.SNAPSHOT, in_context(step))
 
     @override
     async def read_bulk(self, step: Step[T]) -> T:
-        return await self._run(Role.BULK, Mode.SNAPSHOT, step)
+        return await self._run(Role.BULK, Mode.SNAPSHOT, in_context(step))
 
     @override
     async def look(self, step: Step[T]) -> T:
-        return await self._run(Role.LOOKS, Mode.SNAPSHOT, step)
+        return await self._run(Role.LOOKS, Mode.SNAPSHOT, in_context(step))
 
     @override
     async def aclose(self) -> None:
