@@ -1105,7 +1105,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/connection.py",
-                "        return await self._writer.run(partial(in_transaction, step, files=self.files))\n",
+                "        return await self._writer.run(partial(in_transaction, in_context(step), files=self.files))\n",
                 '        await self._writer.run(lambda c: c.execute("BEGIN IMMEDIATE"))\n'
                 "        try:\n"
                 "            result = await self._writer.run(step)\n"
