@@ -63,3 +63,13 @@ def test_every_query_is_taken_and_finds_its_rows_by_an_index(
     (plan,) = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE q{given}".encode()).fetchone() or ((),)
     walked = set(re.findall(r'"Node Type": "Seq Scan"[^{}]*?"Relation Name": "(\w+)"', json.dumps(plan)))
     assert not walked & LARGE
+
+
+@pytest.mark.parametrize("query", ["between", "last_between"])
+def test_ids_that_begin_alike_are_a_stretch_of_the_key(connection: psycopg.Connection[Any], query: str) -> None:
+    """Both ends are bounds of the index."""
+    parameters = prepared(connection, sql_text.load("custom_ids")[query].postgres.text.decode())
+    explained = connection.execute(f"EXPLAIN EXECUTE q({', '.join(['NULL'] * parameters)})".encode()).fetchall()
+    (bounds,) = [line for (line,) in explained if "Index Cond" in line]
+    assert "custom_id" in bounds.partition(">=")[0], bounds
+    assert bounds.count("custom_id") == 2, bounds

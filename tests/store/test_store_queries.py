@@ -81,6 +81,14 @@ def test_a_chunk_of_results_never_walks_its_batch(db: sqlite3.Connection, file: 
     assert not any("request_batch" in line for line in plan), plan
 
 
+@pytest.mark.parametrize("name", ["between", "last_between"])
+def test_ids_that_begin_alike_are_a_stretch_of_the_key(db: sqlite3.Connection, name: str) -> None:
+    """Both ends are bounds of it: a beginning that few have is found among a million without a walk to the end."""
+    plan = [str(row[3]) for row in explained(db, sql_text.load("custom_ids")[name], "EXPLAIN QUERY PLAN")]
+    wanted = "SEARCH known_id USING PRIMARY KEY (job_id=? AND run=? AND custom_id>? AND custom_id<?)"
+    assert plan[0] == wanted, plan
+
+
 def test_every_query_is_used_and_named_once_per_file() -> None:
     """Dead SQL is a trap for the next reader."""
     code = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("*.py"))

@@ -145,6 +145,7 @@
     j: () => move(1),
     k: () => move(-1),
     x: () => rows()[current()]?.querySelector("input[type=checkbox]")?.click(),
+    o: () => rows()[current()]?.querySelector(".unfold")?.click(),
     g: () => { going = Date.now() + 1500; },
     p: () => holder && setPaused(!paused),
     t: setTheme,
