@@ -64,6 +64,8 @@ def _fill(daemon: Daemon) -> dict[str, str]:
         "new": "/new",
         "health": "/health",
         "events": "/events",
+        "webhooks": "/webhooks",
+        "settings": "/settings",
         "nowhere": "/nowhere",
     }
 

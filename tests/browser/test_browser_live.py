@@ -253,6 +253,7 @@ def test_every_control_has_a_name_and_a_narrow_screen_shows_all(browser: Browser
             "/events",
             "/new",
             "/health",
+            "/webhooks",
             "/settings",
         )
         for path in paths:

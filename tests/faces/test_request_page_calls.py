@@ -76,7 +76,7 @@ def test_a_request_is_seen_whole_and_can_be_sent_by_hand(tmp_path: Path) -> None
         assert f'src="data:image/png;base64,{PNG}"' in html.unescape(first)
         assert '<summary class="mono">weather: What &lt;b&gt;weather' in first
         assert "You are terse." in first
-        (command,) = re.findall(r'<pre id="curl">(.*?)</pre>', first, re.DOTALL)
+        (command,) = re.findall(r'<pre id="curl" tabindex="0">(.*?)</pre>', first, re.DOTALL)
         words = shlex.split(html.unescape(command))
         assert json.loads(words[-1]) == whole
         assert "x-api-key: $ANTHROPIC_API_KEY" in words
