@@ -133,7 +133,7 @@ def _hint_of(error: click.ClickException) -> str | None:
     if hint is not None:
         return hint
     if isinstance(error, click.NoSuchOption) and error.possibilities:
-        return f"did you mean {' or '.join(sorted(error.possibilities))}?"
+        return f"did you mean {error.possibilities[0]}?"  # the likest is the first
     ctx = getattr(error, "ctx", None)
     return None if ctx is None else f"{ctx.command_path} --help shows how it is used"
 

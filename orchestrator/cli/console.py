@@ -183,6 +183,8 @@ def pasteable(options: GlobalOptions, line: str, *, sandbox: bool = False) -> st
     """
     have = line.split()
     flags = []
+    if have[1].startswith("-"):  # --help, --version: no store
+        return line
     if options.server is not None and options.db is None:
         if "--server" in have or not _is_for_servers(have[1]) or options.server_from != "--server":
             return line  # what leads there stands in the environment

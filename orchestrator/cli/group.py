@@ -209,12 +209,16 @@ def _run_bare(made: LazyGroup, bare: str) -> Any:  # noqa: ANN401 - what the com
     return None if ctx.invoked_subcommand is not None or found is None else ctx.invoke(found)
 
 
+_OF_SERVERS: Final = frozenset({"server", "token_file"})
+
+
 def _write_options(shown: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """Two lists: what only this command has, and what every command has."""
+    """Two lists: what only this command has, and what every command has; of a server only where one may be asked."""
+    is_local = isinstance(shown, CliCommand) and shown.refuses_server is not None and shown.but_with is None
     own: list[tuple[str, str]] = []
     shared: list[tuple[str, str]] = []
     for param in shown.get_params(ctx):
-        record = param.get_help_record(ctx)
+        record = None if is_local and param.name in _OF_SERVERS else param.get_help_record(ctx)
         if record is not None and isinstance(param, click.Option):
             (shared if isinstance(param, GlobalOption) or "--help" in param.opts else own).append(record)
     for title, rows in (("Options", own), ("Options of every command", shared)):

@@ -105,7 +105,9 @@ class InputOptions:
         if self.path == STDIN:
             source = STDIN_NAME
         elif len(self.paths) > 1:
-            last = humanize.readable(os.path.realpath(self.paths[-1]))
+            last = os.path.realpath(self.paths[-1])
+            folder = os.path.dirname(os.path.realpath(self.path))  # noqa: PTH120 - as realpath
+            last = humanize.readable(last.removeprefix(f"{folder}/"))
             source = f"{source} … {last} ({humanize.count(len(self.paths), 'file')})"
         schema = None if self.table.schema is None else self.table.schema.schema.text
         options = replace(self.job_options, schema=schema)

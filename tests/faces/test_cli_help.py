@@ -169,6 +169,14 @@ def test_a_slip_of_the_pen_is_answered_with_a_guess(program: Program, args: tupl
     assert guess in hint
 
 
+def test_a_mistyped_option_has_one_guess_and_help_names_no_server_where_none_is_asked(program: Program) -> None:
+    """`--sandbxo` was "--db or --sandbox"; `serve --help` had `--server`, which it refuses."""
+    for wrong, meant in (("--sandbxo", "--sandbox"), ("--limti", "--limit"), ("--max-cots", "--max-cost")):
+        assert f"hint: did you mean {meant}?\n" in program("run", "x", wrong).err
+    for name, has_server in (("serve", False), ("sandbox", False), ("ls", True), ("run", True)):
+        assert ("--server URL" in program(name, "--help").out) is has_server
+
+
 @pytest.mark.parametrize(
     "args",
     [
