@@ -88,6 +88,7 @@ __all__ = [
     "OutputError",
     "OutputNotWritten",
     "Purged",
+    "RoleRefused",
     "RouteUnknown",
     "ServerBusy",
     "ServerSilent",
