@@ -142,7 +142,7 @@ def test_the_token_opens_the_page_that_was_asked_for(page: Page, daemon: Daemon)
     answer = page.goto(f"{daemon.url}/events?x=%22%3E%3Cb%3E")
     assert answer is not None
     assert answer.status == 401
-    for token, told in (("wrong", "That is not the token"), (f"{TOKEN}x", "That is not the token")):
+    for token, told in (("wrong", "That is not a token"), (f"{TOKEN}x", "That is not a token")):
         page.get_by_label("Token").fill(token)
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_role("alert")).to_contain_text(told)

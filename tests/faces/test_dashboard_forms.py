@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import shlex
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from faces.client_world import SLOW, short_runtime_folder
 from faces.test_dashboard_pages import HERE, LINES, run
 
 from orchestrator.assembly import Engine
+from orchestrator.http_api.app import build_app
+from orchestrator.serving import services_of
 
 #: As a browser sends the part of a file when none was chosen.
 NO_FILE: Final = {"file": ("", b"", "application/octet-stream")}
@@ -53,7 +56,12 @@ def test_the_form_has_every_option_of_a_job(tmp_path: Path) -> None:
         another = await job_of(client, await handed_in(client, file, **(said | {"key": "", "new": "1"})))
         assert another["id"] != job["id"]
         for wrong in ({"priority": "101"}, {"api_version": "2024-01-01"}, {"betas": "-"}):
-            assert (await handed_in(client, file, new="1", **wrong)).status_code == 400
+            told = await handed_in(client, file, new="1", name="a name", **wrong)
+            assert (told.status_code, "It was not submitted" in told.text, 'value="a name"' in told.text) == (
+                400,
+                True,
+                True,
+            )
 
     run(tmp_path, check, **SLOW)
 
@@ -87,8 +95,15 @@ def test_a_hint_for_a_shell_leads_to_the_store_that_is_shown(tmp_path: Path) -> 
     """A command without it would feed the store of the default place."""
     line = f"orchestrator submit requests.jsonl --db {shlex.quote(str(tmp_path / 'x.db'))} --sandbox"
 
-    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+    async def check(engine: Engine, client: httpx2.AsyncClient) -> None:
         for path in ("/", "/jobs", "/new"):
             assert line in html.unescape((await client.get(path)).text)
+        app = build_app(await services_of(engine, asyncio.Event()))
+        for host, lead in (("localhost:1", "--db"), ("[::1]:1", "--db"), ("batch.example.com", "--server")):
+            transport = httpx2.ASGITransport(app=app, client=("10.0.0.9", 7))
+            async with httpx2.AsyncClient(transport=transport, base_url=f"https://{host}") as browser:
+                page = html.unescape((await browser.get("/new")).text)
+            assert f"orchestrator submit requests.jsonl {lead} " in page
+            assert ("--server https://batch.example.com</pre>" in page) is (lead == "--server")
 
     run(tmp_path, check)

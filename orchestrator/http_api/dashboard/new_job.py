@@ -21,11 +21,13 @@ from orchestrator.http_api.dashboard.actions import check_origin, redirect_with_
 from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports import engine
 from orchestrator.views import cost_question
+from orchestrator.views.problem_details import problem_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
+    from orchestrator.ports.runtime import MemoryReservation
 
 
 class _Unconfirmed(Exception):
@@ -46,9 +48,25 @@ class _Refused(Exception):
         self.fields = fields
 
 
-_Outcome: TypeAlias = engine.IngestResult | errors.OrchestratorError | _Unconfirmed | _Refused
+class _NotTaken(Exception):
+    """*error* came of the form; *fields* are what it said."""
 
-_EMPTY: Final[dict[str, object]] = {"problems": None, "problem_count": 0, "question": None, "yes": "", "given": {}}
+    def __init__(self, error: errors.OrchestratorError, fields: Mapping[str, str]) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.fields = fields
+
+
+_Outcome: TypeAlias = engine.IngestResult | errors.OrchestratorError | _NotTaken | _Unconfirmed | _Refused
+
+_EMPTY: Final[dict[str, object]] = {
+    "problems": None,
+    "problem_count": 0,
+    "wrong": None,
+    "question": None,
+    "yes": "",
+    "given": {},
+}
 #: What a pasted text may be, in words.
 _KINDS: Final[Mapping[str, str]] = {
     table_spec.TableKind.JSONL.value: "requests or rows as JSON Lines",
@@ -95,7 +113,7 @@ def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
         try:
             check_origin(request)
             found = await _ingest(request, services)
-        except (errors.OrchestratorError, _Unconfirmed, _Refused) as exc:
+        except (errors.OrchestratorError, _NotTaken, _Unconfirmed, _Refused) as exc:
             found = exc
         show = _as_json if "application/json" in request.headers.get("accept", "") else _as_page
         return show(request, services, found)
@@ -104,8 +122,8 @@ def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _as_json(request: Request, services: Services, found: _Outcome) -> Response:
-    if isinstance(found, errors.OrchestratorError):
-        return responses.problem_response(found)
+    if isinstance(found, errors.OrchestratorError | _NotTaken):
+        return responses.problem_response(found.error if isinstance(found, _NotTaken) else found)
     if isinstance(found, _Unconfirmed):
         return JSONResponse(found.told, HTTPStatus.CONFLICT, headers=page.HEADERS)
     if isinstance(found, _Refused):
@@ -118,6 +136,9 @@ def _as_json(request: Request, services: Services, found: _Outcome) -> Response:
 def _as_page(request: Request, services: Services, found: _Outcome) -> Response:
     if isinstance(found, errors.OrchestratorError):
         return page.error_page(request, services, found)
+    if isinstance(found, _NotTaken):
+        told = {"wrong": found.error, "given": found.fields}
+        return _form_again(request, services, told, problem_of(found.error).status)
     if isinstance(found, _Unconfirmed):
         return _form_again(request, services, {**found.told, "given": found.fields}, HTTPStatus.CONFLICT)
     if isinstance(found, _Refused):
@@ -149,7 +170,7 @@ def _taken_words(taken: engine.IngestResult) -> str:
 
 
 async def _ingest(request: Request, services: Services) -> engine.IngestResult:
-    """Raises UsageError, _Unconfirmed."""
+    """Raises UsageError for what is no form of ours, _NotTaken, _Unconfirmed, _Refused."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise errors.UsageError("this form is not from these pages", hint="choose a file and submit it")
@@ -158,6 +179,17 @@ async def _ingest(request: Request, services: Services) -> engine.IngestResult:
     fields = table_preview.texts_of(given)
     if fields.get(_PASTED):
         fields[_PASTED] = str(given[_PASTED])  # blanks may be cells
+    try:
+        return await _hand_in(form, fields, services, claim_of(request))
+    except errors.OrchestratorError as exc:
+        raise _NotTaken(exc, fields) from exc
+
+
+async def _hand_in(
+    form: Form, fields: Mapping[str, str], services: Services, claim: MemoryReservation
+) -> engine.IngestResult:
+    """What the form says, handed in."""
+    if fields.get(_PASTED):
         source, blocks = await _pasted(form, fields)
     else:
         source, blocks = fields.get("source", ""), form.blocks()
@@ -170,7 +202,7 @@ async def _ingest(request: Request, services: Services) -> engine.IngestResult:
         source, default_name=job_spec.name_of(source), default_version=services.identity.api_version
     )
     terms = engine.IngestOptions(force_new=fields.get("new") == "1", skip_bad=fields.get("skip_bad") == "1")
-    how: dict[str, Any] = {"name": source, "api_version": new.fixed_version, "claim": claim_of(request)}
+    how: dict[str, Any] = {"name": source, "api_version": new.fixed_version, "claim": claim}
     if rows is None:
         opened = services.opener(blocks, **how)
     else:
