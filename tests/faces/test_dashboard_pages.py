@@ -25,7 +25,7 @@ from orchestrator.cli.jobs_text import status_lines
 from orchestrator.config import default_socket_path, load_settings
 from orchestrator.daemon import running_engine
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.dashboard import page
+from orchestrator.http_api.dashboard import page, static_files
 from orchestrator.http_api.dashboard.markdown import pieces
 from orchestrator.serving import services_of
 from orchestrator.system_clock import SystemClock
@@ -384,13 +384,21 @@ def test_a_page_allows_only_what_is_its_own(tmp_path: Path) -> None:
 
 
 def test_static_files_are_kept_for_good_under_the_hash_of_their_content(tmp_path: Path) -> None:
-    """A browser asks once; a new version has a new address. No other file is served."""
+    """A browser asks once; a new version has a new address. Packed for who takes that. No other file is served."""
 
     async def check(_: Engine, client: httpx2.AsyncClient) -> None:
-        for name in page.NAMES:
-            named = await client.get(page.asset_url(name))
+        for name in static_files.NAMES:
+            named = await client.get(static_files.asset_url(name))
             assert (named.status_code, "immutable" in named.headers["cache-control"]) == (200, True)
             assert "immutable" not in (await client.get(f"/static/{name}?v=old")).headers["cache-control"]
+            plain = await client.get(f"/static/{name}?v=old", headers={"accept-encoding": "identity"})
+            assert (named.headers["content-encoding"], "content-encoding" in plain.headers) == ("gzip", False)
+            assert named.content == plain.content
+            assert named.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+            tags = {answer.headers["etag"] for answer in (named, plain)}
+            assert len(tags) == 2
+            again = await client.get(f"/static/{name}?v=old", headers={"if-none-match": named.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
         for name in ("vendor/VENDOR.toml", "../page.py", "%2e%2e/page.py", "/etc/passwd"):
             assert (await client.get(f"/static/{name}")).status_code == 404
 
@@ -410,7 +418,25 @@ def test_all_files_of_a_page_together_stay_small() -> None:
     """Less than 120 kB over the wire, so that a first visit over a slow line is short."""
     import gzip
 
-    assert sum(len(gzip.compress(page.asset_body(name))) for name in page.NAMES) < 120_000
+    assert sum(len(gzip.compress(static_files.asset_body(name))) for name in static_files.NAMES) < 120_000
+
+
+def test_pages_are_packed_for_who_takes_it(tmp_path: Path) -> None:
+    """A page, the points of the charts, and the stream, message by message."""
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        page = await client.get("/")
+        plain = await client.get("/", headers={"accept-encoding": "gzip;q=0"})
+        assert (page.headers["content-encoding"], "content-encoding" in plain.headers) == ("gzip", False)
+        assert "accept-encoding" in page.headers["vary"]
+        assert int(page.headers["content-length"]) < len(page.content) / 2
+        async with client.stream("GET", "/live?at=/") as stream:
+            assert stream.headers["content-encoding"] == "gzip"
+            async for text in stream.aiter_text():
+                assert "hx-partial" in text
+                break
+
+    run(tmp_path, check)
 
 
 def test_an_answer_is_cut_into_pieces_without_becoming_markup() -> None:

@@ -23,7 +23,8 @@ from orchestrator.http_api.dashboard import (
     table_preview,
     webhooks_page,
 )
-from orchestrator.http_api.dashboard.page import base_context, page_response, page_route, serve_asset
+from orchestrator.http_api.dashboard.page import base_context, page_response, page_route
+from orchestrator.http_api.dashboard.static_files import serve_asset
 
 if TYPE_CHECKING:
     from starlette.exceptions import HTTPException

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +17,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
 
 from orchestrator.domain import errors, queries
-from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, base_context, error_page, render
+from orchestrator.http_api.dashboard.page import Page, PageRequest, base_context, error_page, render
 from orchestrator.http_api.request_scope import is_still_let_in
+from orchestrator.http_api.responses import gzipped, takes_gzip
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -47,7 +48,10 @@ class LiveUpdates:
         except errors.OrchestratorError as exc:
             return error_page(request, self._services, exc)
         messages = self._messages(page, page_request, request)
-        return StreamingResponse(messages, media_type="text/event-stream", headers=HEADERS)
+        headers = {"cache-control": "no-store", "vary": "accept-encoding"}
+        if takes_gzip(request.headers.get("accept-encoding", "")):
+            messages, headers["content-encoding"] = gzipped(messages, lasting=True), "gzip"
+        return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
     def _find(self, at: str) -> tuple[Page, PageRequest]:
         path, _, query = at.partition("?")
@@ -61,7 +65,7 @@ class LiveUpdates:
                 return page, page_request
         raise errors.NoSuchThing("no such page lives", hint="open it again")
 
-    async def _messages(self, page: Page, page_request: PageRequest, request: Request) -> AsyncIterator[bytes]:
+    async def _messages(self, page: Page, page_request: PageRequest, request: Request) -> AsyncGenerator[bytes, None]:
         """Until the engine stops or the browser is not let in any more: the page then reconnects, and is told."""
         feed, around = self._services.feed, base_context(request, self._services)
         loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import JSONResponse, Response
 
 from orchestrator.http_api.dashboard import live_updates, page
+from orchestrator.http_api.responses import packed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +73,7 @@ def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response
         samples = await services.reader.read(partial(samples_since, since, step=chosen.step))
         rows = [(s.at.timestamp(), s.in_flight_requests, s.queued, s.settled, s.failed) for s in samples]
         found = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
-        return JSONResponse(found, headers=page.HEADERS)
+        return packed(JSONResponse(found, headers={"cache-control": "no-store"}), request)
 
     return columns
 

@@ -1,12 +1,10 @@
-"""Dashboard pages: a template, its live parts, the function that loads its data; static files.
+"""Dashboard pages: a template, its live parts, the function that loads its data.
 
-Everything a template prints is escaped; no filter undoes that. The address of a static file holds a hash of its
-content, so browsers may cache it for ever.
+Everything a template prints is escaped; no filter undoes that.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import shlex
 from collections.abc import Awaitable, Callable
@@ -14,19 +12,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlencode
 
 from minijinja import Environment
-from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from orchestrator.domain import errors, humanize, money
 from orchestrator.domain.access import AccessRole
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.dashboard.components import state_badge
+from orchestrator.http_api.dashboard.static_files import asset_url
 from orchestrator.http_api.request_scope import session_of
+from orchestrator.http_api.responses import packed
 from orchestrator.ports import caller
 from orchestrator.version import VERSION
 from orchestrator.views import event_text, problem_details, view
@@ -164,7 +162,7 @@ def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[
         shown = page_response(page.template, context)
         if context["flash"]:
             clear_flash(shown)
-        return shown
+        return packed(shown, request)
 
     return shown_page
 
@@ -236,50 +234,6 @@ def _lasting(since: datetime) -> str:
 
 def _exact(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-#: Only these are served: the path of a request never reaches the file system.
-NAMES: Final = (
-    "app.css",
-    "app.js",
-    "charts.js",
-    "requests.js",
-    "upload.js",
-    "icon.svg",
-    "vendor/htmx.js",
-    "vendor/hx-sse.js",
-    "vendor/uplot.js",
-    "vendor/uplot.css",
-)
-_TYPES: Final = MappingProxyType({"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"})
-_FOREVER: Final = "public, max-age=31536000, immutable"
-_FILES: Final = resources.files(__package__) / "static"
-
-
-def asset_url(name: str) -> str:
-    """The address of the static file *name*."""
-    return f"/static/{name}?v={_tag(name)}"
-
-
-async def serve_asset(request: Request) -> Response:
-    """One static file. Raises HTTPException for any other name."""
-    name = request.path_params["name"]
-    if name not in NAMES:
-        raise HTTPException(404)
-    named = request.query_params.get("v") == _tag(name)
-    headers = {"cache-control": _FOREVER if named else "no-cache", "x-content-type-options": "nosniff"}
-    return Response(asset_body(name), media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
-
-
-@cache
-def asset_body(name: str) -> bytes:
-    """The bytes of one of `NAMES`."""
-    return (_FILES / name).read_bytes()
-
-
-@cache
-def _tag(name: str) -> str:
-    return hashlib.sha256(asset_body(name)).hexdigest()[:12]
 
 
 def set_flash(answer: Response, request: Request, services: Services, text: str) -> None:
