@@ -163,7 +163,9 @@ class ServerTransport(Transport):
         if response.is_success and kind in _OURS:
             return
         if status in {401, 403}:
-            raise self._token_refused(status)
+            told = _decoded(response.content) or {}
+            is_known = told.get("type") == problem_details.ROLE_REFUSED
+            raise error_from_problem(told) if is_known else self._token_refused(status)
         if response.is_redirect:
             hint = "give the address where it really is; a redirect is not followed, for the token's sake"
             raise UsageError(f"{self.server.url} sends us somewhere else", cause=f"status {status}", hint=hint)
@@ -197,7 +199,7 @@ class ServerTransport(Transport):
             hint = "give its token: --token-file FILE; a daemon makes its own in DATABASE.token, beside its store"
         else:
             cause = f"the token came from {origin} (status {status})"
-            hint = "it must be the one in the server's [server] token_file"
+            hint = "it must be the one in the server's [server] token_file, or one of its [[tokens]]"
         return NeedsPerson(f"the server at {self.server.url} {what}", cause=cause, hint=hint)
 
     def _client_options(self) -> dict[str, Any]:

@@ -20,6 +20,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 INPUT_REFUSED: Final = "input-refused"
 #: The `type` of a pause, resume or cancel of a job that is in no state for it.
 DOES_NOT_APPLY: Final = "does-not-apply"
+#: The `type` of what the role of a token does not allow.
+ROLE_REFUSED: Final = "role-refused"
 #: The `type` of what is not answered because the engine stops.
 STOPPING: Final = "stopping"
 
@@ -40,7 +42,7 @@ _PROBLEM_TYPES: Final = MappingProxyType(
         "usage-error": _ProblemType(error=errors.UsageError, status=400),
         "output-not-written": _ProblemType(error=errors.OutputNotWritten, status=500),
         "output-error": _ProblemType(error=errors.OutputError, status=500),
-        "role-refused": _ProblemType(error=errors.RoleRefused, status=403),
+        ROLE_REFUSED: _ProblemType(error=errors.RoleRefused, status=403),
         "needs-person": _ProblemType(error=errors.NeedsPerson, status=409),
         "purged": _ProblemType(error=errors.Purged, status=410),
         "no-such-thing": _ProblemType(error=errors.NoSuchThing, status=404),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.routing import BaseRoute, Route
 
 from orchestrator.domain.access import AccessRole
+from orchestrator.domain.errors import RoleRefused
 from orchestrator.ports import caller
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def role_words(method: str, path: str) -> str:
 
 
 class RoleGate:
-    """Lets to a route who has the role that it needs. Raises RoleRefused, before anything of a body is read."""
+    """Lets to a route who has the role that it needs. Raises RoleRefused, and nothing of a body is kept."""
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         self._app = app
@@ -144,8 +145,18 @@ class RoleGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        caller.check_role(needed_role(scope["method"], self._path))
+        try:
+            caller.check_role(needed_role(scope["method"], self._path))
+        except RoleRefused:
+            await _read_to_the_end(receive)
+            raise
         await self._app(scope, receive, send)
+
+
+async def _read_to_the_end(receive: Receive) -> None:
+    """A sender that finds its connection closed cannot read why. The guard's limits of a body hold."""
+    while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+        pass
 
 
 def gated(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[BaseRoute]:
