@@ -193,7 +193,7 @@
       progress.textContent = `${file.name}, ${size(file.size)}`;
       if (!answer.ok) {
         refused(found);
-        allow("it cannot be read");
+        allow(answer.status < 500 ? "it cannot be read" : "");
       } else {
         allow(found.valid || found.requests ? "" : NOTHING_FIT, !found.valid);
         told(found);
