@@ -81,7 +81,7 @@ class TableOptions:
             return
         given = self._given(paths)
         shown, form = plain(near_path(given.name)), foreign_form(given)
-        if form in {LineForm.OPENAI_BATCH, LineForm.CHAT_ROW}:
+        if form in {LineForm.OPENAI_BATCH, LineForm.BEDROCK_BATCH, LineForm.CHAT_ROW}:
             convert = f"orchestrator convert {shlex.quote(shown)} -m MODEL -o requests.jsonl"
             raise HintedUsageError(f"{shown} is {CALLED[form]}", hint=f"`{convert}` makes requests of it")
         what = holds_rows(given)

@@ -11,7 +11,7 @@ import msgspec
 from orchestrator.conversion.content_parts import kind
 from orchestrator.conversion.conversation import Conversation
 from orchestrator.conversion.findings import LineFindings
-from orchestrator.conversion.parameters import ROW_PARAMETERS, Wishes, params_of
+from orchestrator.conversion.parameters import ROW_PARAMETERS, Wishes, model_of, params_of
 from orchestrator.conversion.turns import add_chat, add_items
 from orchestrator.domain.foreign_forms import LineForm, form_of
 from orchestrator.domain.humanize import some
@@ -20,8 +20,8 @@ from orchestrator.domain.result_lines import input_line
 
 _ANY_VERSION: Final = ParamRules(api_version=None)
 _FORMS: Final = (
-    "a line of OpenAI's has custom_id, url and body, a row has messages or prompt; of other columns a template makes "
-    "requests: orchestrator run FILE -p '{{ column }}'"
+    "a line of OpenAI's has custom_id, url and body, one of Bedrock's recordId and modelInput, a row has messages or "
+    "prompt; of other columns a template makes requests: orchestrator run FILE -p '{{ column }}'"
 )
 _OTHER_URL: Final = "only /v1/chat/completions and /v1/responses ask for answers as the Messages API gives them"
 _OWN_ID: Final = "give every request a text of its own there"
@@ -49,6 +49,8 @@ class LineConverter:
             return raw + b"\n"
         if form is LineForm.OPENAI_BATCH:
             custom_id, params, row = self._of_openai(values, found)
+        elif form is LineForm.BEDROCK_BATCH:
+            custom_id, params, row = self._of_bedrock(values, found)
         else:
             custom_id, params, row = self._of_row(values, form, found)
         if found.problems:
@@ -86,6 +88,18 @@ class LineConverter:
         last = "jq -c 'del(.body.messages[-1])' in.jsonl > out.jsonl asks the question without it"
         talk.refuse_last_answer(place, last if is_chat else "leave that item out")
         return custom_id, {**head, **talk.params(), **tail}, None
+
+    def _of_bedrock(self, line: Mapping[str, Any], found: LineFindings) -> tuple[str, dict[str, Any], None]:
+        """Its input is that of the Messages API, but for the model, which Bedrock is told of a whole job."""
+        for key in sorted(line.keys() - {"recordId", "modelInput"}):
+            found.lost(key[:40], "is no member of Bedrock's lines")
+        custom_id = _id_of(line.get("recordId"), "recordId", found)
+        given = line["modelInput"]
+        if not isinstance(given, dict) or "messages" not in given:
+            found.wrong("modelInput", "is not what Claude is given", 'put "messages" and "max_tokens" there')
+            return custom_id, {}, None
+        params = {key: value for key, value in given.items() if key != "anthropic_version"}
+        return custom_id, {"model": model_of(given.get("model"), self._wishes, found), **params}, None
 
     def _is_chat(self, url: object, body: Mapping[str, Any], found: LineFindings) -> bool | None:
         """Whether *body* is one of Chat Completions; False: of Responses. None: of neither."""

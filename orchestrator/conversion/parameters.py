@@ -81,7 +81,7 @@ class Wishes:
 
 def params_of(body: Mapping[str, Any], wishes: Wishes, found: LineFindings) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters before, and those behind, what is said: one order for all requests."""
-    model = _model(body.get("model"), wishes, found)
+    model = model_of(body.get("model"), wishes, found)
     head = {"model": model, "max_tokens": _limit(body, wishes, found)}
     tail = {
         **_sampling(body, model, found),
@@ -108,7 +108,8 @@ def _says_default(value: object, default: object) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
-def _model(named: object, wishes: Wishes, found: LineFindings) -> str:
+def model_of(named: object, wishes: Wishes, found: LineFindings) -> str:
+    """The model to ask where a line names *named*, or None; "" with a problem, if nobody said one of Claude's."""
     own = named if isinstance(named, str) and _is_claude(named) else None
     model = wishes.model or own or wishes.default_model
     if model is None:

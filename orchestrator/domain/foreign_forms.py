@@ -16,6 +16,7 @@ class LineForm(StrEnum):
 
     OWN = "own"
     OPENAI_BATCH = "openai_batch"
+    BEDROCK_BATCH = "bedrock_batch"
     CHAT_ROW = "chat_row"
     PROMPT_ROW = "prompt_row"
 
@@ -24,6 +25,7 @@ class LineForm(StrEnum):
 CALLED: Final[Mapping[LineForm, str]] = MappingProxyType(
     {
         LineForm.OPENAI_BATCH: "an OpenAI batch file (custom_id, method, url, body)",
+        LineForm.BEDROCK_BATCH: "a Bedrock batch file (recordId, modelInput)",
         LineForm.CHAT_ROW: "a file of chat rows (messages)",
         LineForm.PROMPT_ROW: "a file of rows with a prompt",
     }
@@ -37,6 +39,8 @@ def form_of(keys: Collection[str]) -> LineForm | None:
         return LineForm.OWN if "custom_id" in keys else None
     if "body" in keys and not _OF_OPENAI.isdisjoint(keys):
         return LineForm.OPENAI_BATCH
+    if "modelInput" in keys:
+        return LineForm.BEDROCK_BATCH
     if "messages" in keys:
         return LineForm.CHAT_ROW
     return LineForm.PROMPT_ROW if "prompt" in keys else None

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 SHAPE: Final = '{"custom_id": "…", "params": {…}}'
 _CONVERT: Final = "`orchestrator convert FILE -m MODEL -o requests.jsonl` makes requests of such lines"
 _ONE_PER_LINE: Final = "write each request as one line of JSON; jq -c . in.json > out.jsonl does it"
+_NUMBERED: Final = (
+    "give every request one of its own, such as its number: "
+    "jq -c '{custom_id: \"row-\\(input_line_number)\"} + .' in.jsonl > out.jsonl"
+)
 _PARAMS_KEYS: Final = frozenset({"model", "max_tokens", "messages", "system", "tools", "temperature", "thinking"})
 
 #: `{"custom_id":"","params":}`: what a line holds besides its id and its params, and the least that a second
@@ -250,7 +254,7 @@ def _keys(pairs: list[tuple[str, object]]) -> list[str]:
 
 def _custom_id_problems(value: bytes | None, *, takes_numbers: bool) -> Iterator[ParamProblem]:
     if value is None:
-        yield ParamProblem("custom_id", "is missing", "give every request a custom_id of its own")
+        yield ParamProblem("custom_id", "is missing", _NUMBERED)
     elif takes_numbers and _INTEGER.fullmatch(value):
         return
     elif kind_of(value) != "a string":

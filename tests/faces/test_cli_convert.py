@@ -92,3 +92,19 @@ def test_what_is_given_wrongly_is_told_with_the_way_on(program: Program) -> None
         assert done.code == 2, words
         assert says in done.err
     assert sorted(path.name for path in program.folder.iterdir()) == before
+
+
+def test_lines_of_bedrocks_batches_become_requests(program: Program) -> None:
+    """They were taken for rows, whose columns a template would print; their input is what Claude is given."""
+    said = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    rows = [{"recordId": f"b{n}", "modelInput": said} for n in range(2)]
+    source = write_lines(program.folder / "a.jsonl", rows)
+    told = program("check", source)
+    assert "a.jsonl is a Bedrock batch file (recordId, modelInput)" in told.err
+    assert "orchestrator convert a.jsonl -m MODEL" in told.err
+    assert "model: is missing: 2 lines have it" in program("convert", source).err
+    made = [json.loads(each) for each in program("convert", source, *MODEL).out.splitlines()]
+    params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": said["messages"]}
+    assert made == [{"custom_id": f"b{n}", "params": params} for n in range(2)]
+    odd = write_lines(program.folder / "b.jsonl", [{"recordId": "x", "modelInput": {"inputText": "hi"}}])
+    assert "modelInput: is not what Claude is given" in program("convert", odd, *MODEL).err

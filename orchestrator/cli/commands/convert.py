@@ -34,9 +34,10 @@ Examples:
   zcat openai.jsonl.gz | orchestrator convert - -m claude-haiku-4-5 > r.jsonl
   orchestrator convert openai.jsonl -m claude-haiku-4-5 | orchestrator run -
 
-What is read: OpenAI's batch lines (custom_id, method, url, body) of /v1/chat/completions and /v1/responses; rows with
-messages, or with a prompt, whose other columns are kept with the request; requests of the API's own form, which stay
-as they are; a line each, or in one JSON array, plain, .gz or .zst. The file may have lines of several forms.
+What is read: OpenAI's batch lines (custom_id, method, url, body) of /v1/chat/completions and /v1/responses; Bedrock's
+(recordId, modelInput); rows with messages, or with a prompt, whose other columns are kept with the request; requests of
+the API's own form, which stay as they are; a line each, or in one JSON array, plain, .gz or .zst. The file may have
+lines of several forms.
 
 What has no counterpart is left out and listed, with how many requests have it. A line that cannot be converted without
 a change of what it asks is a problem: then nothing is written, or, with --skip-bad, all others are.
@@ -45,6 +46,7 @@ Exit codes: 0 written, 2 it has problems (each with its line and a remedy).
 """
 _FORMS: Final = {
     LineForm.OPENAI_BATCH: ("OpenAI batch line", ""),
+    LineForm.BEDROCK_BATCH: ("Bedrock batch line", ""),
     LineForm.CHAT_ROW: ("row", " with messages"),
     LineForm.PROMPT_ROW: ("row", " with a prompt"),
     LineForm.OWN: ("request", " of the API's own form"),
