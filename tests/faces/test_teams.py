@@ -232,6 +232,15 @@ def test_a_browser_is_who_logged_in_until_the_token_is_taken_away(tmp_path: Path
                 "root": (True, False, True),  # ana resumed it
             }
             cookie = {**PAGE, "cookie": await login(client, "ana")}
+            other = (await submitted(client, "bob", new="1"))["job"]["id"]
+            both = {"verb": "pause", "job": [job, other]}
+            asked = await client.get("/confirm", params=both, headers=cookie)
+            done = await client.post("/act", data=both, headers=cookie)
+            assert (asked.status_code, done.status_code) == (403, 403)
+            states = [
+                (await client.get(f"/api/v1/jobs/{ref}", headers=by("ana"))).json()["state"] for ref in both["job"]
+            ]
+            assert states == ["running", "running"]  # nothing was done of it
             access.tokens = tuple(known(name, AccessRole.READ) for name in TEAM)
             assert (await client.get("/new", headers=cookie)).status_code == 403
             access.tokens = (known("root"), known("bob"))

@@ -19,10 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from orchestrator.domain import errors, humanize, model, money, states
+from orchestrator.domain.access import AccessRole
 from orchestrator.domain.param_change import ParamChange
 from orchestrator.domain.result_outcome import RETRIED_STOPS
 from orchestrator.http_api.dashboard import page
 from orchestrator.http_api.dashboard.page import set_flash
+from orchestrator.ports import caller
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -92,6 +94,9 @@ async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
     remote = request.query.get("remote")
     if not jobs and remote is None:
         raise errors.UsageError("no job is selected", hint="go back and select some")
+    _check_steering(jobs)
+    if remote is not None:
+        caller.check_role(AccessRole.ADMIN)
     told, only = _VERBS[verb], request.query.getlist("only")
     subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
     return {
@@ -134,6 +139,12 @@ def _choices(job: model.JobSnapshot, reads: Reads) -> list[_Choice]:
     stops = reads.status(job).stop_reasons
     answered = [stop for stop in sorted(RETRIED_STOPS) if stops.get(stop)]
     return found + [_Choice(stop, f"answered, and ended by {stop}", stops[stop]) for stop in answered]
+
+
+def _check_steering(jobs: list[model.JobSnapshot]) -> None:
+    """Raise RoleRefused, before anything is done, if one of *jobs* is not for who asks to steer."""
+    for job in jobs:
+        caller.check_steering(job.public_id, job.submitted_by)
 
 
 def _jobs(refs: list[str], reads: Reads) -> list[model.JobSnapshot]:
@@ -192,6 +203,7 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     if verb not in {"pause", "resume", "cancel", "retry", "cap"} or not refs:
         raise errors.UsageError("no action is chosen", hint="go back and choose one")
     jobs = await services.reader.read(partial(_jobs, refs))
+    _check_steering(jobs)
     where = f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs"
     if verb == "retry":
         return where, await _retried(services, jobs, form)
