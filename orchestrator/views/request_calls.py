@@ -78,7 +78,8 @@ class RequestCall:
     @property
     def fetch(self) -> str:
         """Its result, from the REST API of the engine, with curl."""
-        return _command(f"curl {shlex.quote(self._url)}", f'-H "Authorization: Bearer ${_TOKEN}"')
+        as_is = "--path-as-is " if self.custom_id in {".", ".."} else ""  # else curl goes up a folder
+        return _command(f"curl {as_is}{shlex.quote(self._url)}", f'-H "Authorization: Bearer ${_TOKEN}"')
 
     @property
     def _url(self) -> str:

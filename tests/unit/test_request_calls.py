@@ -66,6 +66,7 @@ def test_the_result_is_fetched_by_any_id() -> None:
     (url, flag, header) = said(call(b"{}").fetch)
     assert url == "http://127.0.0.1:8787/api/v1/jobs/j-1/requests/a%2Fb%20c%27%3F"
     assert (flag, header) == ("-H", "Authorization: Bearer ")
+    assert said(call(b"{}", custom_id="..").fetch)[:2] == ["--path-as-is", f"{url.rpartition('/')[0]}/.."]
 
 
 def keywords(code: str) -> dict[str, Any]:
