@@ -1,6 +1,7 @@
 """The text of the statements: named queries from `sql/*.sql`, and what each is in PostgreSQL.
 
-A query is `-- name: x`, a comment of why, then the statement. It is SQLite's; most are PostgreSQL's as well.
+A query is `-- name: x`, a comment of why, then the statement. It is SQLite's; most are PostgreSQL's as well. A list
+that is read from either end is written once: `-- name: x, and backwards: y`, and its `ORDER BY column LIMIT` is turned.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from orchestrator.store.postgres.dialect import Statement
 
-_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (\w+)(?:, and backwards: (\w+))?\n", re.MULTILINE)
+_ORDER = re.compile(r"(ORDER BY \w+)(?= LIMIT :limit$)")
 
 
 class Query(str):
@@ -58,5 +60,10 @@ def load(name: str) -> Mapping[str, Query]:
 def read_queries(name: str) -> Mapping[str, str]:
     """The text of each query of `sql/<name>.sql`, by their names."""
     text = resources.files(__package__).joinpath("sql", f"{name}.sql").read_text("utf-8")
-    parts = _NAME.split(text)[1:]
-    return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
+    found: dict[str, str] = {}
+    parts = iter(_NAME.split(text)[1:])
+    for forwards, backwards, statement in zip(parts, parts, parts, strict=True):
+        found[forwards] = statement.strip()
+        if backwards is not None:
+            found[backwards] = _ORDER.sub(r"\1 DESC", found[forwards])
+    return found

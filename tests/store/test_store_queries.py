@@ -96,7 +96,20 @@ def test_every_query_is_used_and_named_once_per_file() -> None:
     assert [pair for pair in NAMED if pair[1] not in used] == []
     for name in FILES:
         text = (PACKAGE / "sql" / f"{name}.sql").read_text("utf-8")
-        assert len(re.findall(r"^-- name: ", text, re.MULTILINE)) == len(sql_text.load(name)), name
+        assert len(re.findall(r"^-- name: |, and backwards: ", text, re.MULTILINE)) == len(sql_text.load(name)), name
+
+
+def test_a_list_that_is_read_from_either_end_is_turned() -> None:
+    """Each that says so: the same statement, with its order the other way round."""
+    turned = 0
+    for name in FILES:
+        text = (PACKAGE / "sql" / f"{name}.sql").read_text("utf-8")
+        for forwards, backwards in re.findall(r"^-- name: (\w+), and backwards: (\w+)$", text, re.MULTILINE):
+            queries = sql_text.load(name)
+            assert queries[backwards] != queries[forwards]
+            assert queries[backwards].replace(" DESC LIMIT", " LIMIT") == queries[forwards]
+            turned += 1
+    assert turned
 
 
 def test_no_statement_hides_in_the_code() -> None:

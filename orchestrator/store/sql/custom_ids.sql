@@ -30,19 +30,13 @@ SELECT custom_id, request_id FROM known_id WHERE job_id = :id AND run = :run AND
 SELECT custom_id, request_id FROM known_id
  WHERE job_id = :id AND run = :run AND custom_id IN (SELECT value FROM json_each(:custom_ids))
 
--- name: between
+-- name: between, and backwards: last_between
 -- Those of a run that begin alike: an entry of the key each, in the order of the input. Both ends are said plainly, or the
 -- key would be read from :low on to its end.
 SELECT request_id FROM known_id
  WHERE job_id = :id AND run = :run AND custom_id >= :low AND custom_id < :high
    AND request_id > :above AND request_id < :below
  ORDER BY request_id LIMIT :limit
-
--- name: last_between
-SELECT request_id FROM known_id
- WHERE job_id = :id AND run = :run AND custom_id >= :low AND custom_id < :high
-   AND request_id > :above AND request_id < :below
- ORDER BY request_id DESC LIMIT :limit
 
 -- name: above
 -- A run in its order, from just above a request; its number comes along for the one who merges runs.
