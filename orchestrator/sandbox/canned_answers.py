@@ -62,8 +62,12 @@ def schema_of(output_config: bytes) -> AnswerSchema | None:
 
 def fitting_text(schema: AnswerSchema, chance: int) -> str:
     """The JSON of an answer that fits *schema*; *chance* decides what is open."""
-    whole = msgspec.json.decode(schema.text)
-    return msgspec.json.encode(_Maker(whole, chance).value(whole, "answer")).decode()
+    return msgspec.json.encode(fitting_value(msgspec.json.decode(schema.text), chance)).decode()
+
+
+def fitting_value(schema: Any, chance: int) -> Any:  # noqa: ANN401 - any schema, and any JSON
+    """What fits *schema*; *chance* decides what is open."""
+    return _Maker(schema, chance).value(schema, "answer")
 
 
 def unfit_text() -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from orchestrator.sandbox.bill import AnswerUsage, SideCall, TokenCounts, usage_of
 from orchestrator.sandbox.faults import FaultPlan
-from orchestrator.sandbox.request_rows import Fate, Row
+from orchestrator.sandbox.request_rows import CALLS, Fate, Row
 from orchestrator.sandbox.sandbox_batch import Outcome, SandboxBatch
 from orchestrator.sandbox.seeded import word
 
@@ -65,7 +65,7 @@ def _succeeded(row: Row, batch: SandboxBatch) -> bytes:
     ) % (
         _row_token(row, batch.id),
         _encode(row.model),
-        b"" if refused else b'{"type":"text","text":%b,"citations":null}' % _encode(row.text),
+        b"" if refused else _content(row, batch.id),
         b"refusal" if refused else row.stop.encode(),
         b"null" if row.extras is None else _stop_details(row.extras.category),
         _counts(usage.tokens),
@@ -73,6 +73,12 @@ def _succeeded(row: Row, batch: SandboxBatch) -> bytes:
         _encode(usage.geo),
         _iterations(usage) if usage.beside else b"",
     )
+
+
+def _content(row: Row, batch_id: str) -> bytes:
+    if row.stop == CALLS:
+        return b'{"type":"tool_use","id":"toolu_%b",%b' % (_row_token(row, batch_id), row.text[1:].encode())
+    return b'{"type":"text","text":%b,"citations":null}' % _encode(row.text)
 
 
 def _counts(tokens: TokenCounts) -> bytes:

@@ -16,6 +16,7 @@ import msgspec
 from orchestrator.domain.answer_schema import AnswerSchema
 from orchestrator.domain.create_body import Item
 from orchestrator.sandbox.canned_answers import BadFormatError, fitting_text, schema_of, unfit_text
+from orchestrator.sandbox.canned_calls import ForcedTool, canned_call, forced_tool
 from orchestrator.sandbox.faults import FaultPlan, RowFault
 from orchestrator.sandbox.model_catalog import ModelCard
 from orchestrator.sandbox.prompt_prefixes import BadMarkError, Prefix, PrefixFinder
@@ -27,6 +28,8 @@ BUCKETS: Final = 256
 ECHO_CHARS: Final = 60
 CANNED: Final = "SANDBOX canned answer to: "
 CHARS_PER_TOKEN: Final = 4
+#: The stop_reason of an answer that is a call of a tool; its text is the name and the input, as JSON.
+CALLS: Final = "tool_use"
 _FRACTION: Final = 1 / (1 << 32)
 
 Problem = tuple[str, str]
@@ -120,6 +123,7 @@ class _ReadParams(msgspec.Struct, gc=False):
     prefixes: tuple[Prefix, ...]
     searches: int
     schema: AnswerSchema | None
+    tool: ForcedTool | None
 
 
 class _Tool(msgspec.Struct, gc=False):
@@ -187,7 +191,8 @@ class RowMaker:
                 return problem
             tokens = prompt_tokens(params, self._models[params.model].tokenizer)
             schema = None if params.output_config is msgspec.UNSET else schema_of(bytes(params.output_config))
-            return _ReadParams(params, tokens, self._prefixes(raw, params), _searches(params.tools), schema)
+            searches, tool = _searches(params.tools), _forced(params)
+            return _ReadParams(params, tokens, self._prefixes(raw, params), searches, schema, tool)
         except (BadMarkError, BadFormatError) as exc:
             return _invalid(str(exc))
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -230,7 +235,7 @@ class RowMaker:
     def _extras(self, read: _ReadParams, fault: RowFault | None, digest: bytes, chance: bytes) -> RowExtras | None:
         """What the params ask for and a fault adds."""
         asked = read.params.inference_geo
-        if fault is None and asked is None and not read.searches and read.schema is None:
+        if fault is None and asked is None and not read.searches and read.schema is None and read.tool is None:
             return None
         fault = _NO_FAULT if fault is None else fault
         most, drawn = fault.searches or read.searches, digest[4]
@@ -243,6 +248,8 @@ class RowMaker:
 def _text(read: _ReadParams, fault: RowFault, chance: bytes) -> tuple[str, str]:
     """The text of an answer that is no whole echo, and why it ended; what is empty is as always."""
     text = ""
+    if read.tool is not None and not fault.stop:
+        return canned_call(read.tool, int.from_bytes(chance, "big")), CALLS
     if read.schema is not None:
         made = fitting_text(read.schema, int.from_bytes(chance, "big"))
         text = {"text": f"Here is the JSON: {made}", "schema": unfit_text()}.get(fault.spoils, made)
@@ -253,6 +260,12 @@ def _text(read: _ReadParams, fault: RowFault, chance: bytes) -> tuple[str, str]:
         text = text or CANNED + _echo(read.params.messages)
         return text[: len(text) // 2], fault.stop
     return text, ""
+
+
+def _forced(params: _Params) -> ForcedTool | None:
+    if params.tool_choice is msgspec.UNSET or params.tools is msgspec.UNSET:
+        return None
+    return forced_tool(bytes(params.tools), bytes(params.tool_choice))
 
 
 def _searches(tools: msgspec.Raw | msgspec.UnsetType) -> int:

@@ -106,3 +106,21 @@ def test_a_plain_answer_can_be_cut_as_well() -> None:
     assert whole.startswith(half)
     assert len(half) == len(whole) // 2
     assert same == whole
+
+
+@pytest.mark.parametrize("choice", [{"type": "tool", "name": "weather"}, {"type": "any"}])
+def test_a_forced_tool_is_called_with_input_that_fits_its_schema(choice: dict[str, str]) -> None:
+    """N 2: it answered with a text, so a pipeline with tools could not be tried."""
+    tools = [{"type": "web_search_20250305", "name": "web_search"}, {"name": "weather", "input_schema": RICH}]
+    called, free, odd = answered(
+        "",
+        params(tools=tools, tool_choice=choice),
+        params(tools=tools, tool_choice={"type": "auto"}),
+        params(tools=[{"name": "weather", "input_schema": {"$ref": "#/nowhere"}}], tool_choice=choice),
+    )[1]
+    (block,) = called["content"]
+    assert (called["stop_reason"], block["type"], block["name"]) == ("tool_use", "tool_use", "weather")
+    assert block["id"].startswith("toolu_")
+    jsonschema.validate(block["input"], RICH)
+    assert (free["stop_reason"], free["content"][0]["type"]) == ("end_turn", "text")
+    assert odd["content"][0]["input"] == {}
