@@ -51,7 +51,8 @@ class TokenSection:
         default="",
         metadata=means(
             values.choice(*AccessRole),
-            "read: see everything. submit: also hand jobs in, and steer those. admin: everything.",
+            "read: see jobs, prompts, answers, costs, events. submit: also hand jobs in, and steer those.\n"
+            "admin: everything, other people's jobs, budgets, settings and webhooks included.",
             example='"submit"',
             project=REFUSED,
         ),

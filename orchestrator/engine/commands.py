@@ -9,7 +9,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from orchestrator.domain import account, errors
+from orchestrator.domain import account, errors, humanize
 from orchestrator.domain.access import AccessRole
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.budgets import Scope
@@ -131,6 +131,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
             raise errors.NoSuchThing(
                 "there is no endpoint" if url is None else f"there is no endpoint {url}", hint=hint
             )
+        await self._store.note("webhook.tested", humanize.count(len(sent), "notice"), self._context.clock.now())
         self._context.wakeup.notify_all()
         return sent
 
@@ -143,6 +144,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
                 cause="there is none, or it waits already, or its endpoint is not in the settings any more",
                 hint="orchestrator webhooks ls shows them",
             )
+        await self._store.note("webhook.replayed", f"notice {delivery}", self._context.clock.now())
         self._context.wakeup.notify_all()
 
     @override

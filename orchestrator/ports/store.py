@@ -273,6 +273,9 @@ class CommandStore(Protocol):
     async def get(self, job: ids.JobId) -> model.JobRow:
         """The job as it is now."""
 
+    async def note(self, kind: str, why: str | None, now: datetime) -> None:
+        """Write down an event of no job: something that a person had done."""
+
     async def disown(self, remote_id: str, now: datetime) -> bool:
         """Note a person's word that a remote batch is not ours. False: it is no candidate, or proven already."""
 

@@ -74,6 +74,11 @@ class SqlCommandStore(facet.Facet, CommandStore):
 
     @override
     @facet.transaction
+    def note(self, c: SqlConnection, kind: str, why: str | None, now: datetime) -> None:
+        history.record(c, now, kind, why=why)
+
+    @override
+    @facet.transaction
     def disown(self, c: SqlConnection, remote_id: str, now: datetime) -> bool:
         candidate = sql_rows.moved(c, SQL["disown_candidate"], {"remote_id": remote_id})
         is_known = sql_rows.moved(c, SEARCH_SQL["drop"], {"remote_id": remote_id}) or candidate

@@ -65,6 +65,8 @@ _OTHERS: Final[Mapping[str, str]] = {
     "budget.set": "a budget was set",
     "budget.by_settings": "a budget is that of the settings",
     "candidate.disowned": "a batch at the API is not ours",
+    "webhook.tested": "a test notice was sent",
+    "webhook.replayed": "a notice was sent again",
     "store.reconciled": "a store that was put back agrees with the API",
 }
 #: What we count ourselves; other reasons have words of the API, and ids.

@@ -128,6 +128,12 @@ def test_a_refusal_is_a_problem_that_names_the_role(tmp_path: Path) -> None:
             )
             sdk = await client.post("/v1/messages/batches", headers={"x-api-key": token_of("rita")}, content=b"{}")
             assert (sdk.status_code, sdk.json()["error"]["type"]) == (403, "permission_error")
+            live = await client.get("/live?at=/webhooks", headers={**by("ana"), **PAGE})
+            assert (live.status_code, "this needs the role admin" in live.text) == (403, True)
+            for name, is_shown in (("ana", False), ("root", True)):
+                home = await client.get("/", headers={**by(name), **PAGE})
+                links = re.findall(r"<span>(Webhooks|Settings)</span>", home.text)
+                assert links == (["Webhooks", "Settings"] if is_shown else [])
             page = await client.get("/new", headers={**by("rita"), **PAGE})
             assert (page.status_code, "this needs the role submit" in page.text) == (403, True)
             document = (await client.get("/openapi.json", headers=by("rita"))).json()

@@ -18,8 +18,10 @@ from starlette.routing import Match, Route
 
 from orchestrator.domain import errors, queries
 from orchestrator.http_api.dashboard.page import Page, PageRequest, base_context, error_page, render
+from orchestrator.http_api.guard.route_roles import needed_role
 from orchestrator.http_api.request_scope import is_still_let_in
 from orchestrator.http_api.responses import gzipped, takes_gzip
+from orchestrator.ports import caller
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -59,6 +61,7 @@ class LiveUpdates:
         for route, page in self._pages:
             match, child = route.matches(scope)
             if match is Match.FULL and page.parts:
+                caller.check_role(needed_role("GET", route.path))
                 page_request = PageRequest(
                     services=self._services, path=path, params=child["path_params"], query=QueryParams(query), live=True
                 )
