@@ -61,7 +61,7 @@ docs: $(DOCS)  ## build the documentation as a site into build/site; a link that
 reference: $(DEV)  ## write docs/reference anew from the code
 	$(BIN)/python tools/make_reference.py
 
-screenshots: $(DEV)  ## a picture of every screen of the dashboard into docs/screenshots (needs chromium)
+screenshots: $(DEV)  ## pictures of every screen of the dashboard, light and dark, wide and narrow, into docs/screenshots (needs chromium)
 	PYTHONPATH=tests:. $(BIN)/python tools/screenshots.py
 
 WORK ?=
