@@ -245,6 +245,7 @@ def test_what_is_tried_again_is_chosen_and_changed_on_the_page(tmp_path: Path) -
         asked = (await client.get(f"/confirm?verb=retry&job={job}&only=max_tokens")).text
         assert 'name="only" value="max_tokens" checked' in asked
         assert "answered, and ended by max_tokens" in asked
+        assert "all that failed or was canceled: 0 requests" in asked
         chosen = {"verb": "retry", "job": job, "only": "max_tokens", "grow": "1", "model": "claude-sonnet-4-5"}
         done = await client.post("/act", data=chosen, headers=HERE)
         assert "queued again" in (await client.get(done.headers["location"])).text

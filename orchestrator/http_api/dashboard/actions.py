@@ -21,7 +21,7 @@ from starlette.responses import RedirectResponse, Response
 from orchestrator.domain import errors, humanize, model, money, states
 from orchestrator.domain.access import AccessRole
 from orchestrator.domain.param_change import ParamChange
-from orchestrator.domain.result_outcome import RETRIED_STOPS
+from orchestrator.domain.result_outcome import RETRIED_STOPS, fails_again
 from orchestrator.http_api.dashboard import page
 from orchestrator.http_api.dashboard.page import set_flash
 from orchestrator.ports import caller
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from orchestrator.ports.reads import Reads
 
 _MOST: Final = 200
+#: Of requests that are what the API refuses: to send them again as they are is in vain.
+_LASTING: Final = ", which fails again without other params"
 _LONG_NUMBER: Final = 16
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -70,7 +72,7 @@ _VERBS: Final = MappingProxyType(
         ),
         "retry": _Action(
             "Try requests of {} again?",
-            "What is chosen is queued again and paid for again; if nothing is, all that failed or was canceled. "
+            "What is chosen is queued again and paid for again; if nothing is, {}. "
             "An answer that was paid for stays in the cost.",
             "Retry",
             "",
@@ -103,7 +105,7 @@ async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
         "title": told.yes,
         "verb": verb,
         "question": told.question.format(subject),
-        "meaning": told.meaning,
+        "meaning": told.meaning.format(_all_of(jobs)),
         "yes": told.yes,
         "jobs": jobs,
         "remote": remote,
@@ -112,6 +114,12 @@ async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
         "asks_amount": verb == "cap",
         "back": "/batches" if remote is not None else f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs",
     }
+
+
+def _all_of(jobs: list[model.JobSnapshot]) -> str:
+    """What is tried again if nothing is chosen: `all that failed or was canceled: 39 requests`."""
+    number = sum(job.requests.failed + job.requests.canceled for job in jobs)
+    return f"all that failed or was canceled: {humanize.count(number, 'request')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,10 @@ def _choices(job: model.JobSnapshot, reads: Reads) -> list[_Choice]:
     failed: Counter[str] = Counter()
     for group in reads.errors(job.id, groups=_MOST, examples=0):
         failed[group.error_type] += group.count
-    found = [_Choice(kind, f"failed: {humanize.plain(kind)}", count) for kind, count in sorted(failed.items())]
+    found = [
+        _Choice(kind, f"failed: {humanize.plain(kind)}{_LASTING if fails_again(kind) else ''}", count)
+        for kind, count in sorted(failed.items())
+    ]
     if job.requests.canceled:
         found.append(_Choice("canceled", "canceled", job.requests.canceled))
     stops = reads.status(job).stop_reasons
