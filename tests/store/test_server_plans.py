@@ -123,21 +123,31 @@ async def pair_up(url: str, kinds: int) -> None:
 
 
 async def leaf_through(url: str) -> None:
-    """A batch at the API, in a table that the planner takes for one of millions: it knows its pages, not their rows."""
+    """Batches at the API, in a table that the planner takes for one of millions: it knows its pages, not their rows.
+
+    And in one of which it knows that a batch has half of all: the last one's requests are behind all others.
+    """
     store = await PostgresStore.open(PostgresAddress.of(url), now=NOW, sandbox=False)
     try:
         job = await take_in(store, "job")
-        batch = await send(store, job)
-        with connected(url) as connection:
-            connection.execute(_AS_IF_LARGE)
-        for where in (RequestFilter(batch=batch.id), RequestFilter(state=RequestState.BATCHED)):
-            assert len(await store.read(partial(page_of, job, where))) == PAGE
+        first, last = await send(store, job, "a", REQUESTS // 2), await send(store, job, "b")
+        for known in (_AS_IF_LARGE, "ANALYZE request"):
+            with connected(url) as connection:
+                connection.execute(known)
+            for batch in [first.id, last.id, None] * 3:  # as often as a statement gets a plan for any value
+                where = RequestFilter(batch=batch, state=None if batch else RequestState.BATCHED)
+                assert len(await store.read(partial(page_of, job, where))) == PAGE
+                assert len(await store.read(partial(last_of, job, where))) == PAGE
     finally:
         await store.aclose()
 
 
 def page_of(job: JobId, where: RequestFilter, reads: Reads) -> Sequence[RequestRow]:
     return reads.requests(job, limit=PAGE, where=where)
+
+
+def last_of(job: JobId, where: RequestFilter, reads: Reads) -> Sequence[RequestRow]:
+    return reads.requests_before(job, below=None, limit=PAGE, where=where)
 
 
 async def take_in(store: Store, name: str, *, is_whole: bool = True) -> JobId:
@@ -150,9 +160,9 @@ async def take_in(store: Store, name: str, *, is_whole: bool = True) -> JobId:
     return job.id
 
 
-async def send(store: Store, job: JobId, nonce: str = "a") -> BatchRow:
-    """Plan all that is queued; the batch is taken, and ends."""
-    found = await store.plan.queued(job, REQUESTS, lambda rows: pack(rows, WIDE))
+async def send(store: Store, job: JobId, nonce: str = "a", most: int = REQUESTS) -> BatchRow:
+    """Plan what is queued; the batch is taken, and ends."""
+    found = await store.plan.queued(job, most, lambda rows: pack(rows, WIDE))
     made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), ROOM, NOW)
     assert made is not None
     sent = await store.submit.intend(await batch_of(store, made), None, META, NOW)
