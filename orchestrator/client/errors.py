@@ -33,7 +33,7 @@ class JobTimeout(OrchestratorError, TimeoutError):
 
 
 class InputRefused(InputError):
-    """Some requests may not be sent. problems: the first of them; count: all."""
+    """Some requests may not be sent. problems: the first of them, each cause once, with its lines; count: all."""
 
     def __init__(self, message: str, problems: Sequence[InputProblem], *, count: int, cause: str, hint: str) -> None:
         super().__init__(message, cause=cause, hint=hint)

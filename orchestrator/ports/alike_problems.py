@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -21,7 +22,7 @@ _VALUE: Final = re.compile(r"""'[^']*'|"[^"]*"|[0-9][0-9,._]*""")
 class _Cause:
     told: InputProblem  #: the first that was found
     lines: int = 0
-    first: list[str] = field(default_factory=list)
+    first: list[tuple[int, str]] = field(default_factory=list)  #: lines, and where they are
     last: int = 0
     differs: bool = False  #: not all say the very same
 
@@ -31,7 +32,9 @@ class _Cause:
             return
         self.last = problem.line
         self.lines += 1
-        self.first += [problem.place or f"{problem.line:,}"] if len(self.first) < _LINES_TOLD else []
+        if len(self.first) < _LINES_TOLD or problem.line < self.first[-1][0]:  # repeated ids come in another order
+            insort(self.first, (problem.line, problem.place or f"{problem.line:,}"))
+            del self.first[_LINES_TOLD:]
 
 
 class AlikeProblems:
@@ -68,7 +71,8 @@ class AlikeProblems:
         is_first = cause is not None and (problem.line, _said(problem)) == (cause.told.line, _said(cause.told))
         if cause is None or cause.lines <= 1 or not is_first:
             return problem
-        named = f"{', '.join(cause.first)}{', …' if cause.lines > len(cause.first) else ''}"
+        first = [place for _, place in cause.first]
+        named = f"{', '.join(first)}{', …' if cause.lines > len(cause.first) else ''}"
         have = "are like it" if cause.differs and not problem.is_alike else "have it"
         return replace(problem, message=f"{problem.message}: {cause.lines:,} lines {have} ({named})")
 

@@ -158,14 +158,13 @@ async def _by_server(
 
     try:
         async with store_access.open_session(options, settings) as session:
-            found = await session.handle.estimates.estimate(
-                chosen.source(settings), chosen.new_job(settings), chosen.terms(), mode
-            )
+            source = chosen.source(settings)
+            found = await session.handle.estimates.estimate(source, chosen.new_job(settings), chosen.terms(), mode)
     except client_errors.ServerSilent as exc:
         console.say(options, f"{humanize.plain(str(exc))}; tokens are told by bytes alone, without its history")
         return None
     if found.estimate is None:
-        raise client_errors.refusal(console.near_path(chosen.path), found, hint="the server's limits are its own")
+        raise client_errors.refusal(console.near_path(source.name), found, hint="the server's limits are its own")
     return found.estimate
 
 

@@ -167,7 +167,7 @@ def _run(
         if store_access.is_done_elsewhere(options, settings)
         else console.say_api_address(options, settings, sandbox=options.sandbox)
     )
-    _say_reading(options, chosen.path)
+    _say_reading(options, chosen)
     running = JobRun(options, settings, limits, place, wish)
     is_repeatable = not chosen.new and chosen.path != input_options.STDIN
 
@@ -252,11 +252,13 @@ def _output(options: GlobalOptions, chosen: input_options.InputOptions, wish: Ou
     return output
 
 
-def _say_reading(options: GlobalOptions, path: str) -> None:
-    """Reading a large file takes a while; say so before, not after."""
-    file = Path(path)
-    if path != input_options.STDIN and file.is_file() and file.stat().st_size > _LARGE_BYTES:
-        console.say(options, f"reading {humanize.plain(path)}, {humanize.size(file.stat().st_size)} ...")
+def _say_reading(options: GlobalOptions, chosen: input_options.InputOptions) -> None:
+    """Reading a large input takes a while; say so before, not after."""
+    files = [Path(path) for path in chosen.paths if path != input_options.STDIN and Path(path).is_file()]
+    total = sum(file.stat().st_size for file in files)
+    if total > _LARGE_BYTES:
+        what = chosen.path if len(files) == 1 else humanize.count(len(files), "file")
+        console.say(options, f"reading {humanize.plain(what)}, {humanize.size(total)} ...")
 
 
 def _finish(options: GlobalOptions, status: model.JobStatus, output: str | None, api: str | None, go_on: str) -> int:
