@@ -106,8 +106,6 @@ def _identity(engine: Engine, meta: model.StoreMeta) -> EngineIdentity:
         db=str(engine.location),
         sandbox=engine.sandbox,
         lineage=meta.lineage,
-        api_version=engine.settings.api.version,
-        cache=engine.settings.cache.mode,
         started_at=engine.clock.now(),
     )
 

@@ -50,16 +50,11 @@ class RowOpener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineIdentity:
-    """Identifies the engine. db: the database's absolute path.
-
-    api_version, cache: for jobs that name none; no version: their requests decide.
-    """
+    """Identifies the engine. db: the database's absolute path."""
 
     db: str
     sandbox: bool
     lineage: str
-    api_version: str | None
-    cache: str
     started_at: datetime
 
 

@@ -51,3 +51,20 @@ def test_what_is_in_force_and_from_where(tmp_path: Path) -> None:
         assert (await client.get("/api/v1/limits")).json()["settings"]["limits.poll_interval"] == "45s"
 
     run(tmp_path, check)
+
+
+def test_a_create_goes_by_the_cache_mode_that_was_taken_over(tmp_path: Path) -> None:
+    """`cache.mode` is read again while the daemon runs, and creates of the SDK's form ask for it each time."""
+
+    async def check(engine: Engine, client: httpx2.AsyncClient) -> None:
+        found = []
+        for mode in ("prime", "off"):
+            engine.retune(replace(engine.settings, cache=replace(engine.settings.cache, mode=mode)))
+            params = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": mode}]}
+            body = {"requests": [{"custom_id": "a", "params": params}]}
+            answer = await client.post("/v1/messages/batches", json=body, headers={"anthropic-version": "2023-06-01"})
+            assert answer.status_code == 200, answer.text
+            found.append((await engine.read(lambda reads: reads.sole("@last"))).cache)
+        assert found == ["prime", "off"]
+
+    run(tmp_path, check)

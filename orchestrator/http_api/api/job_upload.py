@@ -191,7 +191,7 @@ async def parse_upload(
     else:
         blocks = body_blocks(request)
     rows = _rows_in(kind, options)
-    new = _new(options, api_version=services.identity.api_version)
+    new = _new(options, api_version=services.settings.api.version)
     name = new.source if options.shown_as is None else options.shown_as
     terms = engine.IngestOptions(
         force_new=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems

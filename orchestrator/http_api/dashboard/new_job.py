@@ -102,7 +102,7 @@ async def load_form(request: page.PageRequest) -> dict[str, object]:
 
 
 def _from_settings(services: Services) -> dict[str, object]:
-    return {"defaults": services.settings.defaults, "fixed_version": services.identity.api_version}
+    return {"defaults": services.settings.defaults, "fixed_version": services.settings.api.version}
 
 
 def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
@@ -199,7 +199,7 @@ async def _hand_in(
     if rows is None:
         table_spec.refuse_untold(source, None, TEMPLATE_HINT)
     new = _options(fields).new_job(
-        source, default_name=job_spec.name_of(source), default_version=services.identity.api_version
+        source, default_name=job_spec.name_of(source), default_version=services.settings.api.version
     )
     terms = engine.IngestOptions(force_new=fields.get("new") == "1", skip_bad=fields.get("skip_bad") == "1")
     how: dict[str, Any] = {"name": source, "api_version": new.fixed_version, "claim": claim}

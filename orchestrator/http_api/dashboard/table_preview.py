@@ -129,7 +129,7 @@ class _Look:
             replace(rows, most=_ROWS),
             schema=AnswerSchema.read(schema) if schema else None,
             name=self._fields.get("source", ""),
-            api_version=self._fields.get("api_version") or self._services.identity.api_version,
+            api_version=self._fields.get("api_version") or self._services.settings.api.version,
             claim=claim_of(self._request),
         )
         async with aclosing(source.chunks()) as chunks:

@@ -47,8 +47,7 @@ class BatchCreator:
         self._commands = services.commands
         self._largest = limits.largest_params(services.caps.size_bytes)
         self._passed = services.passed
-        # What the caller wrote is what the API gets: no marker is added, and its own are welcome.
-        self._cache = CacheUse.OFF if services.identity.cache == CacheUse.OFF else CacheUse.PRIME
+        self._settings = services.settings_in_force  # `cache.mode` may change while it runs
 
     async def create(self, request: Request) -> model.JobSnapshot:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
@@ -75,7 +74,9 @@ class BatchCreator:
         """The job that the headers describe. Raises ApiError."""
         if not self._passed.take(",".join(request.headers.getlist(batches_api.LOOP_HEADER))):
             raise batches_api.not_found(_COMES_BACK)
-        return _new_job(request, self._cache)
+        # What the caller wrote is what the API gets: no marker is added, and its own are welcome.
+        is_off = self._settings().cache.mode == CacheUse.OFF
+        return _new_job(request, CacheUse.OFF if is_off else CacheUse.PRIME)
 
 
 async def _check_client(request: Request) -> None:
