@@ -16,6 +16,7 @@ from faces.test_dashboard_pages import run
 
 from orchestrator.assembly import Engine
 from orchestrator.config import setting_rows
+from orchestrator.domain.model import JobRow
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,9 @@ def test_a_create_goes_by_the_cache_mode_that_was_taken_over(tmp_path: Path) -> 
             body = {"requests": [{"custom_id": "a", "params": params}]}
             answer = await client.post("/v1/messages/batches", json=body, headers={"anthropic-version": "2023-06-01"})
             assert answer.status_code == 200, answer.text
-            found.append((await engine.read(lambda reads: reads.sole("@last"))).cache)
+            job = await engine.read(lambda reads: reads.sole("@last"))
+            assert isinstance(job, JobRow)
+            found.append(job.cache)
         assert found == ["prime", "off"]
 
     run(tmp_path, check)
