@@ -18,22 +18,23 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from orchestrator.domain.access import Bearer
 
 #: Where a browser logs in and out; open to everybody.
 LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
 _LOGIN: Final = "orchestrator.login"
-_BEARER: Final = "orchestrator.bearer"
-_LOOK: Final = "orchestrator.bearer.look"
+_LOOK: Final = "orchestrator.look"
 _BASE: Final = "orchestrator.base_url"
 
 
-def set_bearer(scope: Scope, session: str | None, look: Callable[[], Bearer | None]) -> Bearer | None:
-    """Note the login session of this request, if it has one, and who asks: what *look* returns, now and later."""
-    scope[_LOGIN], scope[_LOOK] = session, look
-    found = scope[_BEARER] = look()
-    return found
+def set_session(scope: Scope, session: str | None) -> None:
+    """Note the login session of this request, if it has one."""
+    scope[_LOGIN] = session
+
+
+def set_look(scope: Scope, look: Callable[[], bool]) -> None:
+    """Note how to find out later whether who asks is still let in, with the same role."""
+    scope[_LOOK] = look
 
 
 def session_of(request: Request) -> str | None:
@@ -45,7 +46,7 @@ def session_of(request: Request) -> str | None:
 def is_still_let_in(request: Request) -> bool:
     """False once a long response may not go on: logged out, the token was taken away, or its role is another one."""
     look = request.scope.get(_LOOK)
-    return look is None or look() == request.scope[_BEARER]
+    return look is None or bool(look())
 
 
 def set_base_url(scope: Scope, base_url: str) -> None:

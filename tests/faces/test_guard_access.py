@@ -276,16 +276,16 @@ def test_links_are_made_for_the_address_that_the_caller_sees(headers: str, peer:
     pairs = [
         (name.encode(), value.strip().encode()) for name, _, value in (x.partition(":") for x in headers.split("\n"))
     ]
-    assert at.refusal("GET", "/", [pairs[0]]) is None
+    assert at.judge("GET", "/", [pairs[0]]) is None
     assert at.base_url(pairs, peer) == url
 
 
 def test_the_host_of_public_url_is_answered_and_no_other_port_of_it(tmp_path: Path) -> None:
     """F1, F19: one setting is enough behind a proxy; an address with a path is refused, as no page would work there."""
     at = AccessRules("127.0.0.1", 8787, allowed_hosts=(), tokens=(), public_url="https://public.example.com")
-    assert at.refusal("GET", "/", [(b"host", b"public.example.com:443")]) is None
-    assert at.refusal("GET", "/", [(b"host", b"public.example.com:444")]) is not None
-    assert at.refusal("GET", "/", [(b"host", b"example.com")]) is not None
+    assert at.judge("GET", "/", [(b"host", b"public.example.com:443")]) is None
+    assert at.judge("GET", "/", [(b"host", b"public.example.com:444")]) is not None
+    assert at.judge("GET", "/", [(b"host", b"example.com")]) is not None
     for wrong in ("https://example.com/batches", "example.com", "https://me:pw@example.com", "https://example.com?x=1"):
         with pytest.raises(UsageError, match="public_url"):
             settings(tmp_path / "x.db", server__public_url=wrong)
@@ -338,7 +338,7 @@ def test_a_name_of_the_settings_is_answered_to_beside_its_address() -> None:
     at = AccessRules("10.0.0.5", 8787, name="Jobs.lan", allowed_hosts=(), tokens=())
     hosts = {"jobs.lan:8787": True, "10.0.0.5:8787": True, "10.0.0.5": True, "evil.lan:8787": False}
     for host, is_ours in hosts.items():
-        assert (at.refusal("GET", "/", [(b"host", host.encode())]) is None) is is_ours
+        assert (at.judge("GET", "/", [(b"host", host.encode())]) is None) is is_ours
 
 
 @pytest.mark.parametrize("host", ["255.255.255.255", "224.0.0.1", "240.0.0.1", "[ff02::1]"])

@@ -479,8 +479,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/domain/waiting.py",
-                "    wait = doubt_wait + min(doubt_wait, _DRAIN)\n",
-                "    wait = doubt_wait\n",
+                "    return doubt_wait + min(doubt_wait, _DRAIN)\n",
+                "    return doubt_wait\n",
             ),
         ),
         test=f"{VOID}::test_a_batch_that_never_was_is_void_after_the_wait_and_two_looks",

@@ -123,7 +123,7 @@ def test_the_balancer_leads_to_the_port_of_the_daemons(tmp_path: Path) -> None:
     assert "name orchestrator\n" in text
     assert "port 8787\n" in text
     rules = rules_for(settings.server.allowed_hosts)
-    assert rules.refusal("GET", "/readyz", [(b"host", b"localhost:8787")]) is None
+    assert rules.judge("GET", "/readyz", [(b"host", b"localhost:8787")]) is None
     assert rules.base_url([(b"host", b"localhost:8787")], None) == "http://localhost:8787"
 
 
@@ -190,7 +190,7 @@ def test_what_a_pod_is_told_is_what_the_program_reads(deployment: Any, pod: Any,
     service = deployment["Service"]
     rules = rules_for(settings.server.allowed_hosts)
     address = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
-    assert rules.refusal("GET", "/readyz", [(b"host", address.encode())]) is None
+    assert rules.judge("GET", "/readyz", [(b"host", address.encode())]) is None
 
 
 def test_the_secrets_of_a_pod_are_those_of_the_example(pod: Any) -> None:
@@ -219,7 +219,7 @@ def test_every_probe_asks_for_something_that_is_there(pod: Any) -> None:
     commands = [probe["exec"]["command"] for probe in probes(pod) if "exec" in probe]
     assert len(paths) + len(commands) == 3
     assert set(paths) <= {getattr(route, "path", None) for route in service_routes.routes}
-    assert all(rules.refusal("GET", path, [(b"host", b"10.0.0.7:8787")]) is None for path in paths)
+    assert all(rules.judge("GET", path, [(b"host", b"10.0.0.7:8787")]) is None for path in paths)
     check = shlex.split(instructions(FINAL, "HEALTHCHECK")[0].partition("CMD ")[2].strip("[]").replace(",", " "))
     assert all(command == check for command in commands)
     assert {command[1] for command in commands} <= set(COMMANDS)

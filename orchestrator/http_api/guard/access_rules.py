@@ -109,8 +109,11 @@ class AccessRules:
         self.tokens = tuple(tokens)
         self.sessions = Sessions(port)
 
-    def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
-        """Why this request is refused; None if it is allowed. Checked in this order: host, origin, token."""
+    def judge(self, method: str, path: str, headers: Headers) -> Refusal | Bearer | None:
+        """Why this request is refused, or who asks; None: whoever it is, for nobody has to show a token here.
+
+        Checked in this order: host, origin, token.
+        """
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._answers_to(hosts[0]):
             return _WRONG_HOST
@@ -118,7 +121,8 @@ class AccessRules:
             return _WRONG_ORIGIN
         if not self.tokens or path in _OPEN:
             return None
-        return _NO_TOKEN if self.bearer(method, path, headers) is None else None
+        found = self.bearer(method, path, headers)
+        return _NO_TOKEN if found is None else found
 
     def bearer(self, method: str, path: str, headers: Headers) -> Bearer | None:
         """Who asks, by the token or the cookie of this request; None: neither is valid, or none is asked for."""

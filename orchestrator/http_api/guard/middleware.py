@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -84,16 +83,18 @@ class Guard:
         """Who asks, if they have to show a token, and why not."""
         headers: access_rules.Headers = scope["headers"]
         wrong = _framing_error(scope, headers)
-        if wrong is not None or self._access is None:
+        access = self._access
+        if wrong is not None or access is None:
             return None, wrong
-        refusal = self._access.refusal(scope["method"], scope["path"], headers)
-        peer = scope.get("client")
-        request_scope.set_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
         asked = (scope["method"], scope["path"], headers)
-        login = self._access.session(*asked)
-        session = None if login is None else login.number
-        bearer = request_scope.set_bearer(scope, session, partial(self._access.bearer, *asked))
-        return bearer, None if refusal is None else _refusal_response(refusal, scope)
+        found, login, peer = access.judge(*asked), access.session(*asked), scope.get("client")
+        request_scope.set_base_url(scope, access.base_url(headers, None if peer is None else peer[0]))
+        request_scope.set_session(scope, None if login is None else login.number)
+        if isinstance(found, access_rules.Refusal):
+            return None, _refusal_response(found, scope)
+        if found is not None:
+            request_scope.set_look(scope, lambda: access.bearer(*asked) == found)
+        return found, None
 
 
 class _GuardedResponse:
