@@ -26,6 +26,7 @@ _KEPT: Final = frozenset({"overview-light", "job-dark"})
 _FAST: Final = {"SANDBOX__SPEED": "20000", "LIMITS__POLL_INTERVAL": "0.1s", "RETRY__MAX_ATTEMPTS": "2"}
 _FAULTS: Final = "error=.08,invalid=.012,expire=.03,refusal=.01"
 _CALM: Final = {"SANDBOX__SPEED": "14", "LIMITS__POLL_INTERVAL": "0.2s", "LIMITS__DOUBT_WAIT": "6h"}
+_PRESENT: Final = _CALM | {"BATCHING__MAX_REQUESTS": "700", "LIMITS__MAX_IN_FLIGHT_REQUESTS": "2900"}
 _QUESTIONS: Final = (
     "The package came two days late and the box was open. Classify the mood of this review.",
     "Summarise this ticket in one sentence:\n\n> The export stops at 40% and then nothing happens.",
@@ -53,6 +54,8 @@ def fill(daemon: Daemon) -> dict[str, str]:
     done = _finished(daemon)
     doubtful = _stopped(daemon)
     running = _present(daemon)
+    daemon.stop()
+    daemon.start(**_PRESENT | {"SANDBOX__SPEED": "0.05"})  # nothing ends while pictures are taken
     failed = _first_failed(daemon, done)
     return {
         "overview": "/",
@@ -120,7 +123,7 @@ def _stopped(daemon: Daemon) -> str:
 def _present(daemon: Daemon) -> str:
     """A paused job, a canceled one, and one that is in the middle of it, which is returned."""
     daemon.stop()
-    daemon.start(**_CALM, BATCHING__MAX_REQUESTS="700", LIMITS__MAX_IN_FLIGHT_REQUESTS="2900")
+    daemon.start(**_PRESENT)
     canceled = daemon.submit(_requests(60, 11), name="wrong-prompt")
     daemon.post("cancel", canceled)
     running = daemon.submit(_requests(14_000, 5), name="catalog-descriptions-2026", tag="catalog")
