@@ -94,7 +94,7 @@ def state_chips(
     everything = {
         "text": "all",
         "count": sum(counts.values()),
-        "on": on is None,
+        "on": on is None and not request.query.get("stop"),
         "href": request.link(state=None, **anew),
     }
     return [

@@ -332,3 +332,11 @@ async def who_asks_is_stored(store: Store) -> None:
     ]
     hers = JobFilter(submitted_by="ana@example.com")
     assert [each.id for each in await store.read(lambda reads: reads.jobs(limit=9, where=hers))] == [job.id]
+
+
+@case
+async def what_a_person_had_done_is_an_event_of_no_job(store: Store) -> None:
+    """With its kind and why."""
+    await store.commands.note("webhook.tested", "1 notice", NOW)
+    (event,) = await store.read(lambda reads: reads.newest_events(None, limit=1))
+    assert (event.kind, event.why, event.job_id, event.at) == ("webhook.tested", "1 notice", None, NOW)
