@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,5 +110,5 @@ def test_help_lists_every_option() -> None:
     """`help(orc.submit)` is what a notebook's user reads."""
     from orchestrator import RowSubmission
 
-    told = str(Orchestrator.submit.__doc__)
+    told = pydoc.render_doc(Orchestrator.submit)
     assert [option for option in RowSubmission.__annotations__ if f"{option}" not in told] == []
