@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Self
-from urllib.parse import urlsplit
 
 import msgspec
 
-from orchestrator.domain.access import AccessRole
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Event, Gate, RequestCounts
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
-from orchestrator.ports import caller
 from orchestrator.views.job_views import BatchCounts, PlannedView, StopReasons
 from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
 
@@ -144,16 +141,8 @@ class EventsView(View, frozen=True, kw_only=True):
     next: int | None
 
 
-def address_for_caller(url: str) -> str:
-    """The address of a webhook endpoint; for all but admins without what follows its host: that may be a secret."""
-    if caller.has_role(AccessRole.ADMIN):
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
-
-
 class EndpointView(View, frozen=True, kw_only=True):
-    """A webhook endpoint; `active` is false once the settings no longer name it. url: to its host, but for admins."""
+    """A webhook endpoint; `active` is false once the settings no longer name it."""
 
     url: str
     events: list[str]
@@ -162,7 +151,7 @@ class EndpointView(View, frozen=True, kw_only=True):
     @classmethod
     def of(cls, endpoint: Endpoint) -> Self:
         """The view of *endpoint*."""
-        return cls(url=address_for_caller(endpoint.url), events=list(endpoint.events), active=endpoint.active)
+        return cls(url=endpoint.url, events=list(endpoint.events), active=endpoint.active)
 
     def to_endpoint(self) -> Endpoint:
         """Convert back to an `Endpoint`, without the id that it has in its store."""
@@ -176,7 +165,7 @@ class EndpointsView(View, frozen=True, kw_only=True):
 
 
 class DeliveryView(View, frozen=True, kw_only=True):
-    """The delivery of one notice to one endpoint. `event` is null for a test. url: as in `EndpointView`."""
+    """The delivery of one notice to one endpoint. `event` is null for a test."""
 
     id: Count
     url: str
@@ -195,7 +184,7 @@ class DeliveryView(View, frozen=True, kw_only=True):
         """The view of *delivery*."""
         return cls(
             id=delivery.id,
-            url=address_for_caller(delivery.url),
+            url=delivery.url,
             event=delivery.event_id,
             type=delivery.type,
             state=delivery.state,

@@ -18,7 +18,6 @@ from starlette.routing import Mount, Route
 from orchestrator.config import TokenSection, load_settings
 from orchestrator.domain.access import AccessRole, Bearer
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.notices import Endpoint
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.browser_login import LoginMiddleware
 from orchestrator.http_api.guard.access_rules import AccessRules, KnownToken
@@ -29,8 +28,6 @@ from orchestrator.http_api.guard.route_roles import NEEDED, OWN
 from orchestrator.http_api.listen import listen, reload_access
 from orchestrator.http_api.messages import routes as message_routes
 from orchestrator.http_api.services import Services
-from orchestrator.ports import caller
-from orchestrator.views.service_views import EndpointView
 
 BASE: Final = "http://127.0.0.1:8787"
 TEAM: Final = {"rita": AccessRole.READ, "ana": AccessRole.SUBMIT, "bob": AccessRole.SUBMIT, "root": AccessRole.ADMIN}
@@ -153,18 +150,6 @@ def test_a_refusal_is_a_problem_that_names_the_role(tmp_path: Path) -> None:
 def _rest() -> set[str]:
     extra = {"GET/openapi.json", "GET/version", "GET/livez", "GET/readyz"}
     return {each for each in NEEDED if "/api/v1/" in each or each in extra}
-
-
-def test_an_endpoint_of_webhooks_is_whole_for_admins_alone() -> None:
-    """Of a chat service the path is what lets one in."""
-    url = "https://me:word@hooks.example:8443/services/T0/B0?key=1"
-    found = Endpoint(id=1, url=url, events=(), active=True)
-    told = {}
-    for role in AccessRole:
-        with caller.acting_for(Bearer(name="who", role=role)):
-            told[role] = EndpointView.of(found).url
-    assert told.pop(AccessRole.ADMIN) == EndpointView.of(found).url == url
-    assert set(told.values()) == {"https://hooks.example:8443/…"}
 
 
 def test_one_steers_what_one_submitted_and_an_admin_everything(tmp_path: Path) -> None:

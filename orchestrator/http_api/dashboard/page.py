@@ -27,7 +27,7 @@ from orchestrator.http_api.request_scope import session_of
 from orchestrator.http_api.responses import packed
 from orchestrator.ports import caller
 from orchestrator.version import VERSION
-from orchestrator.views import event_text, problem_details, service_views, view
+from orchestrator.views import event_text, problem_details, view
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -205,7 +205,6 @@ def _environment() -> Environment:
             "standing": state_badge,
             "happened": event_text.event_words,
             "reason": event_text.event_reason,
-            "address": service_views.address_for_caller,
         },
         globals={"version": VERSION},
         undefined_behavior="strict",
