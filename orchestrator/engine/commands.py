@@ -91,8 +91,9 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         await self._check_steering(job)
         now = self._context.clock.now()
         canceled = await self._store.cancel(job, now)
-        for over in await self._settle.finish_jobs(now):
-            self._context.meter.job_over(over, now)
+        with caller.acting_for(None):  # it finishes any job of which nothing is left
+            for over in await self._settle.finish_jobs(now):
+                self._context.meter.job_over(over, now)
         self._context.wakeup.notify_all()
         return canceled
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.world import World, in_a_loop, message, new_world, next_life
 
+from orchestrator.domain.access import AccessRole, Bearer
 from orchestrator.domain.errors import GuardRefused, NoSuchThing
-from orchestrator.domain.model import JobRow
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Event, JobRow
+from orchestrator.ports.caller import acting_for
+from orchestrator.ports.reads import Reads
 from orchestrator.sandbox import MachineSettings
 
 MINUTE = timedelta(minutes=1)
@@ -41,6 +46,24 @@ async def test_cancel_keeps_what_had_succeeded_and_ends_canceled(tmp_path: Path)
         assert sum(world.bought().values()) == succeeded
         assert world.creates == 1
         assert {line["result"]["type"] for line in await world.results(job.id)} == {"succeeded", "canceled"}  # type: ignore[index]
+
+
+def _events(job: JobId, reads: Reads) -> list[Event]:
+    return reads.events(job)
+
+
+@in_a_loop
+async def test_a_job_that_ends_while_somebody_cancels_another_has_no_name_on_its_end(tmp_path: Path) -> None:
+    """A cancel finishes whatever is at its end; only the job that was meant says who did it."""
+    async with new_world(tmp_path / "store.db") as world:
+        hers, his = await world.submit(2, name="hers"), await world.submit(2, name="his")
+        assert await world.store.commands.cancel(hers.id, world.clock.now())
+        with acting_for(Bearer(name="root", role=AccessRole.ADMIN)):
+            assert await world.commands.cancel(his.id)
+        for job, who in ((hers, None), (his, "root")):
+            events = await world.store.read(partial(_events, job.id))
+            moves = [(event.new, event.actor) for event in events if event.kind == "job.moved"]
+            assert moves[-2:] == [("canceling", who), ("canceled", None)]
 
 
 @pytest.mark.parametrize("late", [True, False])
