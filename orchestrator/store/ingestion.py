@@ -361,6 +361,7 @@ def _repeated_job(
     if since is None:
         return None
     sent = {"api_version": new.api_version, "betas": sql_rows.join_list(new.betas), "source": new.source}
+    sent["submitted_by"] = caller.current_name() or ""
     made = _one_job("job_repeated", {"content_hash": content.hash, **sent, "since": sql_rows.to_text(since)}, c)
     return None if made is None else (IngestOutcome.SAME, made)
 

@@ -204,6 +204,10 @@ def test_a_batch_of_the_sdk_is_its_callers(tmp_path: Path) -> None:
             assert (foreign.status_code, foreign.json()["error"]["type"]) == (403, "permission_error")
             assert (await client.post(f"{at}/cancel", headers={**by("ana"), **SDK})).status_code == 200
             assert (await client.delete(at, headers=by("ana"))).status_code == 403
+            again = {**SDK, "x-stainless-retry-count": "1"}
+            for who, is_same in (("ana", True), ("bob", False)):  # a try that never came meets no other's batch
+                repeated = await client.post("/v1/messages/batches", json=body, headers={**by(who), **again})
+                assert (repeated.json()["id"] == made.json()["id"]) is is_same
 
     asyncio.run(run())
 

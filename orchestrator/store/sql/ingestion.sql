@@ -6,10 +6,11 @@ SELECT * FROM job
  ORDER BY id DESC LIMIT 1
 
 -- name: job_repeated
--- What a client sends again because it had no answer; two that it means are told apart by who asks.
+-- What a client sends again because it had no answer; two that it means are told apart by who asks. Nobody's own is
+-- another one's.
 SELECT * FROM job
  WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing' AND purged_at IS NULL
-   AND source = :source AND created_at >= :since
+   AND source = :source AND created_at >= :since AND coalesce(submitted_by, '') = :submitted_by
  ORDER BY id DESC LIMIT 1
 
 -- name: job_with_key
