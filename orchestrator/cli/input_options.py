@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -108,7 +109,8 @@ class InputOptions:
             last = os.path.realpath(self.paths[-1])
             folder = os.path.dirname(os.path.realpath(self.path))  # noqa: PTH120 - as realpath
             last = humanize.readable(last.removeprefix(f"{folder}/"))
-            source = f"{source} … {last} ({humanize.count(len(self.paths), 'file')})"
+            names = sha256("\0".join(map(os.path.realpath, self.paths)).encode("utf-8", "surrogateescape")).hexdigest()
+            source = f"{source} … {last} ({humanize.count(len(self.paths), 'file')}, {names[:8]})"
         schema = None if self.table.schema is None else self.table.schema.schema.text
         options = replace(self.job_options, schema=schema)
         new = options.new_job(source, default_name=self.stem, default_version=settings.api.version)

@@ -338,7 +338,7 @@ def _changed(source: Source, old: JobRow) -> errors.InputError:
     """A file changed under its name: it is not mixed into the old job, and the import is discarded."""
     goes_on = "" if old.state in OVER else f"; `orchestrator resume {old.public_id}` finishes the old one"
     return errors.InputError(
-        f"{source.name} does not make the same requests any more as when job {old.public_id} was made from it",
+        f"the requests of {source.name} are not those any more of which job {old.public_id} was made",
         cause="its content, API version or betas differ, or of a table the prompt, model, schema or another option; "
         "nothing was stored or sent",
         hint=f"--new makes another job of all of it{goes_on}",

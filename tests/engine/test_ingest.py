@@ -67,7 +67,7 @@ async def test_a_changed_file_under_the_same_name_is_told_not_mixed(tmp_path: Pa
     """Promise 7: nothing is stored or sent; `--new` makes another job."""
     async with new_world(tmp_path / "store.db") as world:
         await take(world, write(tmp_path / "a.jsonl", ["x", "y"]))
-        with pytest.raises(InputError, match="does not make the same requests"):
+        with pytest.raises(InputError, match="are not those any more of which job"):
             await take(world, write(tmp_path / "a.jsonl", ["x", "y", "z"]))
         assert len(await world.store.read(lambda reads: reads.jobs(limit=10))) == 1
         taken = await take(world, tmp_path / "a.jsonl", force_new=True)

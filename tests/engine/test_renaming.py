@@ -83,6 +83,6 @@ async def test_a_file_that_changed_is_told_although_its_job_was_renamed(tmp_path
         await hand_in(world, path, "reviews")
         write(path, ["x", "z"])
         for name in (None, "reviews"):
-            with pytest.raises(InputError, match="does not make the same requests any more"):
+            with pytest.raises(InputError, match="are not those any more of which job"):
                 await hand_in(world, path, name)
         assert (await hand_in(world, path, "third")).attached is False

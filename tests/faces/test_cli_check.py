@@ -234,6 +234,17 @@ def _checked(program: Program, row: dict[str, object]) -> str:
     return program("check", write_lines(program.folder / "one.jsonl", [row])).out
 
 
+def test_other_files_between_the_same_first_and_last_are_another_input(program: Program) -> None:
+    """And not files that changed since."""
+    for name, first in (("a.jsonl", 0), ("b.jsonl", 3), ("c.jsonl", 6), ("d.jsonl", 9)):
+        write_lines(program.folder / name, [request(first)])
+    made = [program("submit", "--sandbox", "a.jsonl", middle, "d.jsonl") for middle in ("b.jsonl", "c.jsonl")]
+    assert [done.code for done in made] == [0, 0]
+    write_lines(program.folder / "c.jsonl", [request(7)])
+    changed = program("submit", "--sandbox", "a.jsonl", "c.jsonl", "d.jsonl")
+    assert (changed.code, "are not those any more of which job" in changed.err) == (2, True)
+
+
 def test_several_files_are_one_input_and_problems_are_told_where_they_are(program: Program) -> None:
     """Shards are the rule; the ids of a job are unique over all of them, and the same files again are the same job."""
     for name, first in (("a.jsonl", 0), ("b.jsonl", 3)):
