@@ -44,7 +44,7 @@ class Orchestrator:
 
     server: the address of a daemon that does the work instead, such as `orchestrator serve` on another machine. token:
     its access token (default: ORCHESTRATOR_SERVER_TOKEN, or the file in ORCHESTRATOR_TOKEN_FILE); your own daemon on
-    this machine needs none. No store is opened here then.
+    this machine needs none, and counts one given here. No store is opened here then.
 
     Leaving the block stops the engine safely; unfinished jobs go on the next time. If another process owns the store,
     its engine does the work; should it end, this one takes its place. An engine that fails cancels the block, and its

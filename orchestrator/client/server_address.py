@@ -55,10 +55,11 @@ class Server:
 def server_at(url: str, *, token: str | None = None, token_file: Path | None = None) -> Server:
     """The daemon at *url*, with this token, else the one in *token_file*, else that of the environment.
 
-    A daemon of this user that listens there is reached by its socket, with or without a token: no other program that
-    may have the address by now sees the token (see also `check_listener`). Raises UsageError for an address that cannot
-    be used, or that a token may not be sent to; NeedsPerson for a token that cannot be read. No message shows the
-    token, or a password in the address.
+    A daemon of this user that listens there is reached by its socket, and needs no token of the environment: no other
+    program that may have the address by now sees that (see also `check_listener`). A token that is given here is shown,
+    over TCP, so that it counts: its name and role apply, and it is refused if it is wrong. Raises UsageError for an
+    address that cannot be used, or that a token may not be sent to; NeedsPerson for a token that cannot be read. No
+    message shows the token, or a password in the address.
     """
     parts = _split(url)
     secret, origin = _token(token, token_file, os.environ)
@@ -68,7 +69,7 @@ def server_at(url: str, *, token: str | None = None, token_file: Path | None = N
             cause="over plain http anybody on the way could read it",
             hint="use https://, or a tunnel: ssh -L 8787:127.0.0.1:8787 HOST, then --server http://127.0.0.1:8787",
         )
-    own = _own_socket(parts, os.environ)
+    own = _own_socket(parts, os.environ) if token is None and token_file is None else None
     if own is not None:
         secret, origin = None, "nowhere: none is needed on the socket of a daemon of your own"
     return Server(url=_shown(parts), socket=own, token=secret, token_from=origin)

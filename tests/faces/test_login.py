@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,7 +22,7 @@ from orchestrator.client.server_address import server_at
 from orchestrator.client.transport import ServerTransport, SocketTransport
 from orchestrator.config import daemon_socket, default_socket_path, socket_links
 from orchestrator.daemon import running_engine
-from orchestrator.domain.errors import StoreError, UsageError
+from orchestrator.domain.errors import NeedsPerson, StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
 from orchestrator.http_api.guard.access_rules import KnownToken
 from orchestrator.http_api.guard.access_tokens import CODE_S, SESSION_S, Sessions, digest_of
@@ -429,9 +430,34 @@ def test_a_client_of_the_same_user_needs_no_token_and_shows_none(
                 "http://[::1]:1",
             ):
                 assert (await asyncio.to_thread(server_at, address)).socket is None
-            said = await asyncio.to_thread(server_at, at.url, token="x" * 43)
-            assert (said.token, said.socket is None) == (None, False)
         assert server_at(at.url).socket is None
+
+    asyncio.run(check())
+
+
+def test_a_token_that_is_given_counts_at_a_daemon_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H2: shown over TCP, and refused if it is wrong; one of the environment is not needed, and goes nowhere."""
+    wrong = "x" * 43
+    (tmp_path / "wrong").write_text(wrong)
+    (tmp_path / "wrong").chmod(0o600)
+
+    async def status(at: TcpListener, **given: Any) -> int:
+        async with ServerTransport(await asyncio.to_thread(server_at, at.url, **given)).client() as client:
+            return (await client.get("jobs")).status_code
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, _):
+            assert await status(at, token=token_in(tmp_path)) == 200
+            assert await status(at, token_file=tmp_path / "x.db.token") == 200
+            assert await status(at, token=wrong) == 401
+            assert await status(at, token_file=tmp_path / "wrong") == 401
+            with pytest.raises(NeedsPerson, match="argument `token`"):
+                async with Orchestrator(server=at.url, token=wrong):
+                    pass
+            monkeypatch.setenv("ORCHESTRATOR_SERVER_TOKEN", wrong)
+            server = await asyncio.to_thread(server_at, at.url)
+            assert (server.token, server.socket is None) == (None, False)
+            assert await status(at) == 200
 
     asyncio.run(check())
 
