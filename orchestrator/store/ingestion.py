@@ -187,9 +187,7 @@ def _begin(new: NewJob, public_id: str, now: datetime, c: SqlConnection) -> JobR
         "submitted_by": caller.current_name(),
         "now": sql_rows.to_text(now),
     }
-    job = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["begin"], values))[0])
-    history.record(c, now, "job.created", job=job.id, new=job.state, why=new.source)
-    return job
+    return sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["begin"], values))[0])
 
 
 def _one_job(query: str, values: dict[str, Any], c: SqlConnection) -> JobRow | None:
@@ -369,6 +367,8 @@ def _repeated_job(
 def _finish(job: JobId, values: dict[str, Any], now: datetime, c: SqlConnection) -> JobRow:
     row = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["finish"], {"id": job, **values}))[0])
     give_strays(row, c)
+    # Not at its beginning: of an import that is discarded, since its content is a job already, nothing was made.
+    history.record(c, now, "job.created", job=job, new="importing", why=row.source)
     history.record(c, now, "job.moved", job=job, old="importing", new=row.state, why=f"{row.requests.total} requests")
     return row
 

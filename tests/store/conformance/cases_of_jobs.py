@@ -68,6 +68,7 @@ async def an_import_is_planned_by_nobody_and_goes_without_a_trace(store: Store) 
         await store.ingest.discard(job.id)
     assert await store.ingest.importing() == []
     assert await store.read(lambda reads: reads.known([job.id])) == {}
+    assert await store.read(lambda reads: reads.last_event()) == 0, "nothing was made"
     ran = await running_job(store, 1, "two")
     await store.ingest.discard(ran.id)
     assert (await store.commands.get(ran.id)).state is JobState.RUNNING, "what was concluded stays"
