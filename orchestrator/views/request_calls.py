@@ -27,6 +27,7 @@ KEYWORDS: Final = frozenset(
     }
 )
 _HIDDEN: Final = re.compile(r"[\x7f-\U0010ffff]")
+_HEAD: Final = "import anthropic\n\nclient = anthropic.Anthropic()  # the key is in ANTHROPIC_API_KEY\n"
 _TOKEN: Final = "ORCHESTRATOR_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 
 
@@ -43,8 +44,8 @@ class RequestCall:
 
     @property
     def is_long(self) -> bool:
-        """It is too long for a shell: Python fetches it."""
-        return len(self.params) > MOST_BYTES
+        """It is too long for a shell, as it would be shown: Python fetches it."""
+        return len(self.params) > MOST_BYTES or len(self._word.encode()) > MOST_BYTES
 
     @property
     def curl(self) -> str | None:
@@ -56,30 +57,42 @@ class RequestCall:
             "curl https://api.anthropic.com/v1/messages",
             '-H "x-api-key: $ANTHROPIC_API_KEY"',
             *(f"-H {shlex.quote(header)}" for header in (*headers, "content-type: application/json")),
-            f"--data-raw {shlex.quote(_visible(self.params.decode()))}",
+            f"--data-raw {self._word}",
         )
 
     @property
     def python(self) -> str | None:
         """The same with the SDK; None if a number in it has no form in Python."""
-        head = "import anthropic\n\nclient = anthropic.Anthropic()  # the key is in ANTHROPIC_API_KEY\n"
         if self.is_long:
-            sent = f"client.post('/v1/messages', body=params, cast_to=object{self._extra})"
-            return f"{self._fetched}\n{head}message = {sent}\n"
-        found = _literals(self.params)
+            return self._sends_fetched
+        try:
+            found = _literals(self.params)
+        except (SyntaxError, MemoryError, RecursionError):  # nested deeper than Python reads
+            return self._sends_fetched
         if found is None:
             return None
         named = "".join(f"    {name}={value},\n" for name, value in found.items() if name in KEYWORDS)
         others = ", ".join(f"{name!r}: {value}" for name, value in found.items() if name not in KEYWORDS)
         body = f"    extra_body={{{others}}},\n" if others else ""
         headers = f"    extra_headers={headers!r},\n" if (headers := self._headers()) else ""
-        return f"{head}message = client.messages.create(\n{named}{body}{headers})\nprint(message.content)\n"
+        return f"{_HEAD}message = client.messages.create(\n{named}{body}{headers})\nprint(message.content)\n"
 
     @property
     def fetch(self) -> str:
         """Its result, from the REST API of the engine, with curl."""
         as_is = "--path-as-is " if self.custom_id in {".", ".."} else ""  # else curl goes up a folder
         return _command(f"curl {as_is}{shlex.quote(self._url)}", f'-H "Authorization: Bearer ${_TOKEN}"')
+
+    @property
+    def _word(self) -> str:
+        """The params as one word of a shell."""
+        return shlex.quote(_visible(self.params.decode()))
+
+    @property
+    def _sends_fetched(self) -> str:
+        """Python that sends what the REST API has."""
+        sent = f"client.post('/v1/messages', body=params, cast_to=object{self._extra})"
+        return f"{self._fetched}\n{_HEAD}message = {sent}\n"
 
     @property
     def _url(self) -> str:
@@ -117,10 +130,13 @@ def _visible(params: str) -> str:
 
 
 def _literals(params: bytes) -> Mapping[str, str] | None:
-    """The members of *params* as Python has them, exactly; None if one has no form there."""
+    """The members of *params* as Python has them, exactly; None if one has no form there.
+
+    Raises SyntaxError, MemoryError or RecursionError for what is nested too deep to stand in a call.
+    """
     try:
         found: dict[str, Any] = json.loads(params)
         written = {name: repr(value) for name, value in found.items()}
-        return written if ast.literal_eval(repr(found)) == found else None
-    except (ValueError, RecursionError):  # an infinite number
+        return written if ast.literal_eval(f"[{found!r}]") == [found] else None  # as deep as in the call
+    except ValueError:  # an infinite number
         return None

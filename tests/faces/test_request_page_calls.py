@@ -68,11 +68,16 @@ def test_a_request_is_seen_whole_and_can_be_sent_by_hand(tmp_path: Path) -> None
     params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": content}]}
     whole = params | {"system": "You are terse.", "tools": tools}
     long = params | {"system": "y" * MOST_BYTES}
-    lines = "".join(json.dumps({"custom_id": f"r {n}", "params": each}) + "\n" for n, each in enumerate((whole, long)))
+    nested: object = []
+    for _ in range(500):
+        nested = [nested]
+    deep = params | {"tools": [{"name": "t", "input_schema": {"type": "object", "x": nested}}]}
+    asked = enumerate((whole, long, deep))
+    lines = "".join(json.dumps({"custom_id": f"r {n}", "params": each}) + "\n" for n, each in asked)
 
     async def check(_: Engine, client: httpx2.AsyncClient) -> None:
         job = await submitted(client, lines.encode(), "images")
-        first, second = [(await client.get(f"/jobs/{job}/requests/{n}")).text for n in (1, 2)]
+        first, second, third = [(await client.get(f"/jobs/{job}/requests/{n}")).text for n in (1, 2, 3)]
         assert f'src="data:image/png;base64,{PNG}"' in html.unescape(first)
         assert '<summary class="mono">weather: What &lt;b&gt;weather' in first
         assert "You are terse." in first
@@ -84,5 +89,7 @@ def test_a_request_is_seen_whole_and_can_be_sent_by_hand(tmp_path: Path) -> None
         assert 'id="curl"' not in second
         assert "more than a shell takes" in second
         assert "['params']" in html.unescape(second)
+        assert "['params']" in html.unescape(third)
+        assert 'id="curl"' in third
 
     run(tmp_path, check, **SLOW)

@@ -101,3 +101,25 @@ def test_a_long_request_is_fetched_by_python() -> None:
     ast.parse(long.python)
     assert "requests/a%2Fb%20c%27%3F" in long.python
     assert len(long.python) < 1000
+
+
+@pytest.mark.parametrize("text", ["\u00a0" * 30_000, "'" * 30_000], ids=["escapes", "quotes"])
+def test_long_is_what_is_long_as_it_is_shown(text: str) -> None:
+    """An escape for what is not printable has six characters, a quote in a shell's word has five."""
+    params = json.dumps({"model": "m", "system": text}, ensure_ascii=False).encode()
+    assert len(params) < MOST_BYTES
+    assert call(params).curl is None
+    assert "['params']" in (call(params).python or "")
+
+
+def test_python_fetches_what_is_nested_too_deep_for_it() -> None:
+    """Python's own reader stops at some number of brackets; what is shown can be run."""
+    is_inline = {}
+    for depth in (150, *range(194, 204), 900):
+        params = b'{"model":"m","max_tokens":1,"messages":[],"x":' + b"[" * depth + b"]" * depth + b"}"
+        code = call(params).python
+        assert code is not None
+        ast.parse(code)
+        is_inline[depth] = "extra_body" in code
+        assert is_inline[depth] is not ("['params']" in code)
+    assert (is_inline[150], is_inline[900]) == (True, False)
