@@ -17,7 +17,7 @@ from faces.client_world import SLOW, short_runtime_folder
 from faces.test_dashboard_pages import run, submitted
 
 from orchestrator.assembly import Engine
-from orchestrator.http_api.dashboard.thumbnails import image_parts
+from orchestrator.http_api.dashboard.thumbnails import image_parts, keep_within_page
 from orchestrator.views.request_calls import MOST_BYTES
 
 PNG: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 40).decode()
@@ -59,6 +59,18 @@ def test_nothing_is_fetched_from_elsewhere(source: object) -> None:
     assert image_parts({"source": source})["src"] is None
     for data in (f'{PNG}" onerror="alert(1)', "A" * 2_000_001, "not base64"):
         assert image_parts(image(data))["src"] is None
+
+
+def test_a_page_has_room_for_so_many_pictures() -> None:
+    """Sixteen of nearly the most that one may have would be 30 MB; one that still fits is drawn."""
+    large = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 1_400_000).decode()
+    blocks = [image_parts(image(data)) for data in (*[large] * 16, PNG)]
+    keep_within_page(blocks)
+    drawn = [str(block["src"]) for block in blocks if block["src"] is not None]
+    assert len(drawn) == 3
+    assert drawn[-1].endswith(PNG)
+    assert sum(map(len, drawn)) < 4_000_000
+    assert blocks[2]["words"] == "image/png, 1.4 MB: not shown, as this page has enough of pictures"
 
 
 def test_a_request_is_seen_whole_and_can_be_sent_by_hand(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator.domain import errors, queries, states
 from orchestrator.http_api.dashboard import markdown, money_parts, page, request_list
-from orchestrator.http_api.dashboard.thumbnails import image_parts
+from orchestrator.http_api.dashboard.thumbnails import image_parts, keep_within_page
 from orchestrator.views.request_calls import RequestCall
 from orchestrator.views.request_text import turns_of
 
@@ -43,14 +43,16 @@ async def load(request: page.PageRequest) -> dict[str, object]:
     view: queries.RequestDetails = facts["view"]
     params = _decoded(view.params)
     message = _message(view)
+    prompt, answer = list(_prompt(params)), None if message is None else _answer(message)
+    keep_within_page(block for said in (*(turn["blocks"] for turn in prompt), answer or ()) for block in said)
     is_settled = view.state in states.SETTLED_REQUESTS
     return {
         **facts,
         "title": view.custom_id,
         "model": params.get("model") if isinstance(params.get("model"), str) else None,
         "row": None if view.row is None else _row(view.row),
-        "prompt": list(_prompt(params)),
-        "answer": None if message is None else _answer(message),
+        "prompt": prompt,
+        "answer": answer,
         "fields": None if message is None else _fields(message, facts["job"].answer_schema),
         "usage": _usage(view, message),
         "stop": None if message is None else message.get("stop_reason"),
@@ -122,7 +124,7 @@ def _message(view: queries.RequestDetails) -> dict[str, Any] | None:
     return message if isinstance(message, dict) else None
 
 
-def _prompt(params: dict[str, Any]) -> Iterator[dict[str, object]]:
+def _prompt(params: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The turns of the prompt, in order; blocks that are not text are named."""
     for role, said in turns_of(params):
         yield {"role": role, "blocks": _blocks(said)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from orchestrator.domain import humanize
@@ -18,6 +18,8 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
 )
 #: A page with more than that in one picture is slow; it is named in place of being shown.
 _MOST_CHARS: Final = 2_000_000
+#: Nor has it more than that in all of them.
+_MOST_OF_PAGE: Final = 4_000_000
 
 
 def image_parts(block: Mapping[str, Any]) -> dict[str, object]:
@@ -38,6 +40,17 @@ def image_parts(block: Mapping[str, Any]) -> dict[str, object]:
             return {"words": other, "src": None}
         case _:
             return {"words": "without a source", "src": None}
+
+
+def keep_within_page(blocks: Iterable[dict[str, object]]) -> None:
+    """Of pictures that are more than one page has room for, name those that do not fit in place of drawing them."""
+    room = _MOST_OF_PAGE
+    for block in blocks:
+        match block:
+            case {"src": str(src), "words": words} if len(src) > room:
+                block.update(src=None, words=f"{words}: not shown, as this page has enough of pictures")
+            case {"src": str(src)}:
+                room -= len(src)
 
 
 def _bytes(data: str) -> bytes | None:
