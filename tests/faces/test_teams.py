@@ -243,6 +243,17 @@ def test_a_browser_is_who_logged_in_until_the_token_is_taken_away(tmp_path: Path
             }
             cookie = {**PAGE, "cookie": await login(client, "ana")}
             other = (await submitted(client, "bob", new="1"))["job"]["id"]
+            offered = {}
+            for name in TEAM:
+                listed = (await client.get("/jobs", headers={**PAGE, "cookie": await login(client, name)})).text
+                picks = set(re.findall(r'type="checkbox" name="job" value="([^"]+)"', listed))
+                offered[name] = (picks, "With the selected jobs" in listed)
+            assert offered == {
+                "rita": (set(), False),
+                "ana": ({job}, True),
+                "bob": ({other}, True),
+                "root": ({job, other}, True),
+            }
             both = {"verb": "pause", "job": [job, other]}
             asked = await client.get("/confirm", params=both, headers=cookie)
             done = await client.post("/act", data=both, headers=cookie)

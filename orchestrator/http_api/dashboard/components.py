@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain import model, result_outcome, states
 from orchestrator.http_api.dashboard import money_parts
+from orchestrator.ports import caller
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def api_speed(request: PageRequest) -> float:
 
 
 def job_row(status: model.JobStatus) -> dict[str, object]:
-    """One job of a list."""
+    """One job of a list, as who asks has it."""
     found = status.job.requests
     settled = found.settled
     return {
         "job": status.job,
+        "may_steer": caller.may_steer(status.job.submitted_by),
         "stops": result_outcome.stop_words(status.stop_reasons),
         "invalid": result_outcome.invalid_words(status.invalid_answers),
         "sentence": status_text.sentence(status),
