@@ -86,6 +86,13 @@ def test_a_pasted_text_stands_for_a_file(tmp_path: Path) -> None:
         both = await handed_in(client, {"file": ("five.jsonl", LINES)}, paste=lines, paste_as="jsonl")
         assert (both.status_code, "a file and a pasted text" in both.text) == (400, True)
         assert "no file was chosen" in (await handed_in(client)).text
+        for size, why in ((2**20 + 1, "'paste' has more than 1,024 KiB"), (2**20 - 1, "more than 1 MiB of them")):
+            long = await handed_in(client, paste="x" * size, paste_as="jsonl")
+            assert (long.status_code, why in html.unescape(long.text)) == (400, True)
+            assert "save the text as a file" in long.text
+        other = await handed_in(client, paste=lines, paste_as="jsonl", name="x" * 70_000)
+        assert "'name' has more than 64 KiB" in html.unescape(other.text)
+        assert "save the text as a file" not in other.text
         assert "say its form: jsonl" in (await handed_in(client, paste=lines, paste_as="zip")).text
 
     run(tmp_path, check, **SLOW)

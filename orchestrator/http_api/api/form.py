@@ -27,12 +27,14 @@ _REPEATABLE: Final = frozenset(
     )
 )
 _FILE: Final = "file"
+_HINT: Final = "send multipart/form-data: options as fields, then the file as the part 'file'"
+_AS_FILE: Final = "save the text as a file, and choose that one in place of pasting it"
 
 
 class Form:
     """`fields`, then `blocks` of the part called "file". Raises UsageError for a form that is wrong.
 
-    long: the names of further fields that may be as long as all together.
+    long: the names of further fields that may be as long as all together: texts in place of the file.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Form:
             raise _wrong("its Content-Type names no boundary")
         self._blocks = blocks
         try:
-            self._parts = _Parts(boundary, _TEXTS | long)
+            self._parts = _Parts(boundary, long)
         except FormParserError as exc:
             raise _wrong(str(exc)) from exc
 
@@ -71,8 +73,8 @@ class Form:
 class _Parts:
     """Callbacks of the parser: collect the fields, and buffer the file until `taken`."""
 
-    def __init__(self, boundary: bytes, texts: frozenset[str]) -> None:
-        self._texts = texts
+    def __init__(self, boundary: bytes, in_place_of_file: frozenset[str]) -> None:
+        self._in_place_of_file = in_place_of_file
         self.fields: dict[str, str | list[str]] = {}
         self.has_file = False
         self._count = 0
@@ -120,10 +122,10 @@ class _Parts:
         self._held.clear()
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._gather(self._name, data[start:end], _MAX_HEADER_BYTES)
+        self._gather(self._name, data[start:end])
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._gather(self._value, data[start:end], _MAX_HEADER_BYTES)
+        self._gather(self._value, data[start:end])
 
     def _header_end(self) -> None:
         self._headers[bytes(self._name).lower()] = bytes(self._value)
@@ -147,8 +149,12 @@ class _Parts:
         if self._part == _FILE:
             self._file.append(data[start:end])
         else:
-            most = _MAX_FIELDS_BYTES if self._part in self._texts else _MAX_FIELD_BYTES
-            self._gather(self._held, data[start:end], most)
+            name = str(self._part)
+            most = _MAX_FIELDS_BYTES if name in _TEXTS | self._in_place_of_file else _MAX_FIELD_BYTES
+            if len(self._held) + end - start > most:
+                hint = _AS_FILE if name in self._in_place_of_file else _HINT
+                raise _wrong(f"the field {name[:50]!r} has more than {most >> 10:,} KiB", hint)
+            self._held += data[start:end]
 
     def _end(self) -> None:
         name = self._part
@@ -170,18 +176,19 @@ class _Parts:
         self._count += 1
         self._bytes += len(name) + len(self._held)
         if self._count > _MAX_FIELDS or self._bytes > _MAX_FIELDS_BYTES:
-            raise _wrong(f"it has more than {_MAX_FIELDS} fields, or more than {_MAX_FIELDS_BYTES >> 20} MiB of them")
+            hint = _HINT if self._in_place_of_file.isdisjoint({name, *self.fields}) else _AS_FILE
+            why = f"it has more than {_MAX_FIELDS} fields, or more than {_MAX_FIELDS_BYTES >> 20} MiB of them"
+            raise _wrong(why, hint)
 
     def _all(self) -> None:
         self._is_whole = True
 
     @staticmethod
-    def _gather(held: bytearray, piece: bytes, most: int) -> None:
-        if len(held) + len(piece) > most:
-            raise _wrong("a field or a header of it is too long")
+    def _gather(held: bytearray, piece: bytes) -> None:
+        if len(held) + len(piece) > _MAX_HEADER_BYTES:
+            raise _wrong("a header of it is too long")
         held += piece
 
 
-def _wrong(why: str) -> errors.UsageError:
-    hint = "send multipart/form-data: options as fields, then the file as the part 'file'"
+def _wrong(why: str, hint: str = _HINT) -> errors.UsageError:
     return errors.UsageError("the form cannot be read", cause=why, hint=hint)
