@@ -75,14 +75,25 @@ class InputOptions:
         return job_spec.name_of(os.path.dirname(os.path.realpath(self.path)))  # noqa: PTH120 - as realpath
 
     def fit(self) -> InputOptions:
-        """The same. Raises a usage error for an address, rows without a template, and a template without rows."""
+        """The same. Raises a usage error for an address, a file given twice, and rows or a template alone."""
         for path in self.paths:
             if _ADDRESS.match(path):
                 is_web = path.lower().startswith("http")
                 hint = f"fetch it first{f': curl -fLO {shlex.quote(path)}' if is_web else ''}"
                 raise HintedUsageError(f"{humanize.plain(path)} is an address; INPUT is a file", hint=hint)
+        self._refuse_twice()
         self.table.refuse_unfit(self.paths)
         return self
+
+    def _refuse_twice(self) -> None:
+        """Raise a usage error for paths that lead to one file: each of its ids would be taken already."""
+        given: dict[str, str] = {}
+        for path in self.paths:
+            real = path if path == STDIN else os.path.realpath(path)
+            if real in given:
+                also = "" if given[real] == path else f" (as {humanize.plain(given[real])}, too)"
+                raise HintedUsageError(f"{humanize.plain(path)} is given twice{also}", hint="give each input once")
+            given[real] = path
 
     def source(self, settings: Settings) -> streams.Source:
         """The requests, checked line by line while they are read. Raises UsageError for a template that is none."""

@@ -262,5 +262,11 @@ def test_several_files_are_one_input_and_problems_are_told_where_they_are(progra
         assert re.search(r"c\.jsonl:2: custom_id: .*is taken by b\.jsonl:2 ", done.out + done.err)
     kept = program("submit", "--sandbox", "--skip-bad", "a.jsonl", "b.jsonl", "c.jsonl")
     assert "3 files: 7 requests, " in kept.err
+    (program.folder / "link.jsonl").symlink_to("a.jsonl")
+    for verb, again in (("check", "a.jsonl"), ("run", "./a.jsonl"), ("submit", "link.jsonl")):
+        done = program(verb, "a.jsonl", "b.jsonl", again)
+        assert done.code == 2
+        assert f"{again} is given twice{'' if again == 'a.jsonl' else ' (as a.jsonl, too)'}" in done.err
+        assert "taken" not in done.err
     (program.folder / "empty.jsonl").write_text("")
     assert "empty.jsonl: has no requests" in program("check", "a.jsonl", "empty.jsonl").out
