@@ -101,7 +101,7 @@ class NeedsPerson(OrchestratorError):
 
 
 class RoleRefused(NeedsPerson):
-    """The role of the token that was shown does not allow this; nothing was changed."""
+    """The role of the token that was shown does not allow this, or it was taken away meanwhile; nothing was changed."""
 
 
 class NoSuchThing(OrchestratorError):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from orchestrator.domain import errors
+from orchestrator.domain.access import AccessRole
 from orchestrator.domain.cache_gain import HOUR_S
 from orchestrator.domain.cache_marker import LikelyMarks
 from orchestrator.domain.job_estimate import JobEstimate
@@ -114,6 +115,7 @@ class Ingestor:
         files = files_of(source)
         async with aclosing(prefetch(source.chunks())) as chunks:
             async for chunk in chunks:
+                caller.check_role(AccessRole.SUBMIT)
                 lines = [item for item in chunk if isinstance(item, InputLine)]
                 problems = [files.placed(item) for item in chunk if isinstance(item, InputProblem)]
                 reading.check_bounds(lines)
@@ -180,6 +182,7 @@ class Ingestor:
         now = self._clock.now()
         within, force_new = reading.terms.repeats_within, reading.terms.force_new
         since = None if within is None else now - within
+        caller.check_role(AccessRole.SUBMIT)  # reading took long
         return await self._store.conclude(job.id, new, content, now, force_new=force_new, repeats_since=since)
 
     async def _estimate(self, job: JobRow, reading: _Reading) -> JobEstimate:

@@ -8,7 +8,6 @@ routes match one segment, and its value is unquoted when it is converted.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
 _LOGIN: Final = "orchestrator.login"
-_LOOK: Final = "orchestrator.look"
 _BASE: Final = "orchestrator.base_url"
 
 
@@ -32,21 +30,10 @@ def set_session(scope: Scope, session: str | None) -> None:
     scope[_LOGIN] = session
 
 
-def set_look(scope: Scope, look: Callable[[], bool]) -> None:
-    """Note how to find out later whether who asks is still let in, with the same role."""
-    scope[_LOOK] = look
-
-
 def session_of(request: Request) -> str | None:
     """The login session of this request; None if it has none."""
     found: str | None = request.scope.get(_LOGIN)
     return found
-
-
-def is_still_let_in(request: Request) -> bool:
-    """False once a long response may not go on: logged out, the token was taken away, or its role is another one."""
-    look = request.scope.get(_LOOK)
-    return look is None or bool(look())
 
 
 def set_base_url(scope: Scope, base_url: str) -> None:

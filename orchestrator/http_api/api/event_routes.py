@@ -11,13 +11,14 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import Header, Path, Query, Request, Response
+from fastapi import Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from orchestrator.domain import ids, model, notices, queries
+from orchestrator.http_api import responses
 from orchestrator.http_api.api import job_routes, route_docs, routing
-from orchestrator.http_api.request_scope import is_still_let_in
 from orchestrator.http_api.services import Services
+from orchestrator.ports import caller
 from orchestrator.ports.reads import Reads
 from orchestrator.views import service_views
 
@@ -64,11 +65,9 @@ async def of_job(
 
 
 @api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **route_docs.error_responses()})
-async def live(
-    request: Request, services: routing.ServicesDep, after: From = None, last_event_id: LastId = None
-) -> Response:
+async def live(services: routing.ServicesDep, after: From = None, last_event_id: LastId = None) -> Response:
     """Every event as it happens, until the engine stops."""
-    return await _stream(request, services, None, after if last_event_id is None else last_event_id)
+    return await _stream(services, None, after if last_event_id is None else last_event_id)
 
 
 @api.get(
@@ -77,14 +76,13 @@ async def live(
     responses={**_LIVE, **route_docs.error_responses(404)},
 )
 async def live_of_job(
-    request: Request,
     services: routing.ServicesDep,
     found: job_routes.JobDep,
     after: From = None,
     last_event_id: LastId = None,
 ) -> Response:
     """The events of a job as they happen, until the engine stops."""
-    return await _stream(request, services, found.job.id, after if last_event_id is None else last_event_id)
+    return await _stream(services, found.job.id, after if last_event_id is None else last_event_id)
 
 
 def event_page(events: Sequence[model.Event], reads: Reads) -> list[service_views.EventView]:
@@ -100,17 +98,14 @@ def _page(job: ids.JobId | None, after: int, limit: int, reads: Reads) -> servic
     return service_views.EventsView(events=event_page(found[:limit], reads), next=more)
 
 
-async def _stream(request: Request, services: Services, job: ids.JobId | None, after: int | None) -> Response:
+async def _stream(services: Services, job: ids.JobId | None, after: int | None) -> Response:
     begin = await services.reader.read(lambda reads: reads.last_event()) if after is None else after
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(
-        _event_stream(request, services, job, begin), media_type="text/event-stream", headers=headers
-    )
+    pages = _event_stream(services, job, begin)
+    return responses.CutStream(pages, media_type="text/event-stream", headers=headers)
 
 
-async def _event_stream(
-    request: Request, services: Services, job: ids.JobId | None, after: int
-) -> AsyncGenerator[bytes, None]:
+async def _event_stream(services: Services, job: ids.JobId | None, after: int) -> AsyncGenerator[bytes, None]:
     """The stream, as long as who asked is let in.
 
     It begins with its start id, so that a client that is cut off at once misses nothing.
@@ -118,7 +113,7 @@ async def _event_stream(
     yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
     async with aclosing(services.feed.events(after, job=job)) as pages:
         async for page in pages:
-            if not is_still_let_in(request):
+            if not caller.is_still_let_in():
                 return
             views = await services.reader.read(partial(event_page, page)) if page else []
             yield b"".join(map(_server_sent_event, views)) if views else _ALIVE

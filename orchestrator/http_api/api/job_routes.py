@@ -13,11 +13,12 @@ import msgspec
 from fastapi import Depends, Header, Query, Request, Response
 
 from orchestrator.domain import errors, ids, limits, model, queries, states
+from orchestrator.domain.access import AccessRole
 from orchestrator.domain.priming import CacheUse
 from orchestrator.http_api import job_cache, responses, upload_memory
 from orchestrator.http_api.api import job_upload, route_docs, routing
 from orchestrator.http_api.services import Services
-from orchestrator.ports import engine, runtime, streams
+from orchestrator.ports import caller, engine, runtime, streams
 from orchestrator.ports.reads import Reads
 from orchestrator.views import check_report, cost_views, estimate_views, job_views, problem_details, source_codec
 
@@ -321,7 +322,10 @@ def parse_etags(header: str) -> set[str]:
 async def _wait_for_change(
     request: Request, services: Services, ref: str, had: set[str], longest: timedelta
 ) -> job_cache.CachedJob:
-    """Wait until the tag of the job is none of *had*, at most *longest*; ends early if the engine or client stops."""
+    """Wait until the tag of the job is none of *had*, at most *longest*; ends early if the engine or client stops.
+
+    Raises RoleRefused if the client is not let in any more.
+    """
     loop = asyncio.get_running_loop()
     now = loop.time()
     ends_at = now + longest.total_seconds()
@@ -331,6 +335,7 @@ async def _wait_for_change(
         if cached.tag not in had or left_s <= 0 or services.feed.is_over or await request.is_disconnected():
             return cached
         await services.feed.change(timedelta(seconds=left_s))
+        caller.check_role(AccessRole.READ)
         now = loop.time()
 
 

@@ -23,6 +23,7 @@ from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice, Resul
 from orchestrator.http_api import responses
 from orchestrator.http_api.api import job_routes, request_query, result_tables, route_docs, routing
 from orchestrator.http_api.services import Services
+from orchestrator.ports import caller
 from orchestrator.ports.reads import Reads
 from orchestrator.views import cost_views, request_views
 
@@ -230,10 +231,11 @@ async def _as_settled(services: Services, walk: _ResultQuery) -> AsyncGenerator[
 
 
 async def _wait_for_move(services: Services) -> None:
-    """Wait for a change of state. Raises GuardRefused when the engine stops."""
+    """Wait for a change of state. Raises GuardRefused when the engine stops, RoleRefused when the token is gone."""
     if services.feed.is_over:
         raise GuardRefused("the engine is stopping", hint="go on with after=")
     await services.feed.change(_LOOK)
+    caller.check_still_let_in()
 
 
 async def _place_of(services: Services, job: ids.JobId, last: queries.RequestDetails) -> queries.SettledCursor:

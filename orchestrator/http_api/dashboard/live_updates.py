@@ -13,14 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import QueryParams
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from orchestrator.domain import errors, queries
 from orchestrator.http_api.dashboard.page import Page, PageRequest, base_context, error_page, render
 from orchestrator.http_api.guard.route_roles import needed_role
-from orchestrator.http_api.request_scope import is_still_let_in
-from orchestrator.http_api.responses import gzipped, takes_gzip
+from orchestrator.http_api.responses import CutStream, gzipped, takes_gzip
 from orchestrator.ports import caller
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class LiveUpdates:
         headers = {"cache-control": "no-store", "vary": "accept-encoding"}
         if takes_gzip(request.headers.get("accept-encoding", "")):
             messages, headers["content-encoding"] = gzipped(messages, lasting=True), "gzip"
-        return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
+        return CutStream(messages, media_type="text/event-stream", headers=headers)
 
     def _find(self, at: str) -> tuple[Page, PageRequest]:
         path, _, query = at.partition("?")
@@ -74,7 +73,7 @@ class LiveUpdates:
         loop = asyncio.get_running_loop()
         shown: dict[str, str] = {}
         spoke_at = loop.time()
-        while not feed.is_over and is_still_let_in(request):
+        while not feed.is_over and caller.is_still_let_in():
             try:
                 facts = {**around, "live": True, **(await page.load(page_request))}
             except (

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
-from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
+from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, RoleRefused, ServerBusy, UsageError
 from orchestrator.http_api import browser_login, request_scope, responses
 from orchestrator.http_api.guard import access_rules, request_limits
 from orchestrator.ports import caller
 from orchestrator.views.problem_details import ProblemView, problem_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from orchestrator.domain.access import Bearer
@@ -72,7 +75,7 @@ class Guard:
             await early(scope, body.receive, answer.send)
             return
         try:
-            with self._slots.slot(scope), caller.acting_for(bearer):
+            with self._slots.slot(scope), caller.acting_for(bearer, self._look(scope)):
                 await self._app(scope, body.receive, answer.send)
         except (BodyTooSlow, BodyTooLarge, ServerBusy) as exc:
             if answer.has_begun:
@@ -92,13 +95,28 @@ class Guard:
         request_scope.set_session(scope, None if login is None else login.number)
         if isinstance(found, access_rules.Refusal):
             return None, _refusal_response(found, scope)
-        if found is not None:
-            request_scope.set_look(scope, lambda: access.bearer(*asked) == found)
         return found, None
+
+    def _look(self, scope: Scope) -> Callable[[], Bearer | None] | None:
+        """How to find out later who asks; None where the connection is proof."""
+        if self._access is None:
+            return None
+        return partial(_asks_now, self._access, scope["method"], scope["path"], scope["headers"])
+
+
+def _asks_now(access: access_rules.AccessRules, method: str, path: str, headers: access_rules.Headers) -> Bearer | None:
+    """Who asks by the rules of now. Raises RoleRefused if they are not let in any more."""
+    found = access.judge(method, path, headers)
+    if isinstance(found, access_rules.Refusal):
+        raise RoleRefused("you are not let in any more", cause=found.title, hint=found.hint)
+    return found
 
 
 class _GuardedResponse:
-    """Adds the common headers, and closes the connection of a client whose body was not read to its end."""
+    """Adds the common headers, and closes the connection of a client whose body was not read to its end.
+
+    No piece of a stream is sent to who is not let in any more: it is cut (RoleRefused).
+    """
 
     def __init__(self, send: Send, body: request_limits.LimitedBody, *, has_body: bool) -> None:
         self._send = send
@@ -115,6 +133,8 @@ class _GuardedResponse:
                 headers.setdefault(name, value)
             if self._has_body and not self._body.is_whole:
                 headers["connection"] = "close"
+        elif message.get("more_body", False):
+            caller.check_still_let_in()
         await self._send(message)
 
 

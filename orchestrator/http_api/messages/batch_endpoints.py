@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from orchestrator.domain import batches_api, ids, model, queries, result_lines
 from orchestrator.http_api import request_scope, responses
@@ -177,7 +177,7 @@ async def results_response(request: Request, reader: Reader, job: ids.JobId) -> 
     if responses.takes_gzip(request.headers.get("accept-encoding", "")):
         lines = responses.gzipped(lines)
         headers["content-encoding"] = "gzip"
-    return StreamingResponse(_closed_at_the_end(lines), media_type="application/x-jsonl", headers=headers)
+    return responses.CutStream(_closed_at_the_end(lines), media_type="application/x-jsonl", headers=headers)
 
 
 async def _lines(reader: Reader, job: ids.JobId, page: list[queries.ResultRow]) -> AsyncGenerator[bytes, None]:
