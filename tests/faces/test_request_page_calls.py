@@ -80,7 +80,7 @@ def test_a_request_is_seen_whole_and_can_be_sent_by_hand(tmp_path: Path) -> None
     params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": content}]}
     whole = params | {"system": "You are terse.", "tools": tools}
     long = params | {"system": "y" * MOST_BYTES}
-    nested: object = []
+    nested: object = [1] * 20_000
     for _ in range(500):
         nested = [nested]
     deep = params | {"tools": [{"name": "t", "input_schema": {"type": "object", "x": nested}}]}
@@ -103,5 +103,6 @@ def test_a_request_is_seen_whole_and_can_be_sent_by_hand(tmp_path: Path) -> None
         assert "['params']" in html.unescape(second)
         assert "['params']" in html.unescape(third)
         assert 'id="curl"' in third
+        assert len(third) < 1_000_000  # each number on a line of its own has 1,000 blanks before it
 
     run(tmp_path, check, **SLOW)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.
 _SHOWN: Final = 100_000
+#: JSON is indented unless that makes more of it: what is nested deep would be blanks.
+_INDENTED: Final = 1_000_000
 #: So many columns of a row are shown, and so much of each.
 _COLUMNS: Final = 100
 _CELL: Final = 2_000
@@ -164,8 +166,7 @@ def _block(block: object) -> dict[str, object]:
 
 
 def _other_block(kind: str, block: object) -> dict[str, object]:
-    text = msgspec.json.format(msgspec.json.encode(block), indent=2).decode()
-    return {"kind": kind, "text": _cut(text), "pieces": None}
+    return {"kind": kind, "text": _cut(_indented(msgspec.json.encode(block))), "pieces": None}
 
 
 def _text_block(text: str) -> dict[str, object]:
@@ -205,9 +206,15 @@ def _pretty(text: bytes | None) -> dict[str, object] | None:
     if len(text) > _SHOWN:
         return {"text": text[:_SHOWN].decode("utf-8", "ignore"), "size": len(text), "cut": True}
     try:
-        return {"text": msgspec.json.format(text, indent=2).decode("utf-8", "replace"), "size": len(text), "cut": False}
+        return {"text": _indented(text), "size": len(text), "cut": False}
     except msgspec.DecodeError:
         return {"text": text.decode("utf-8", "replace"), "size": len(text), "cut": False}
+
+
+def _indented(text: bytes) -> str:
+    """JSON with its numbers unchanged, indented if it is not long. Raises DecodeError."""
+    shown = text if len(text) > _SHOWN else msgspec.json.format(text, indent=2)
+    return (shown if len(shown) <= _INDENTED else text).decode("utf-8", "replace")
 
 
 def _cut(text: str) -> str:
