@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -22,7 +22,9 @@ from orchestrator.domain.param_problem import ParamProblem
 __all__ = ["MAX_TOKENS", "NO_CHANGE", "ParamChange", "applied", "change_of", "composed", "grown", "parse_setting"]
 
 MAX_TOKENS: Final = "max_tokens"
+_PLACE: Final = f"params.{MAX_TOKENS}"
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+_Count = Annotated[int, msgspec.Meta(ge=1)]
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -117,14 +119,16 @@ def grown(params: bytes, betas: Collection[str]) -> ParamChange | ParamProblem:
     """What doubles the `max_tokens` of *params*, up to what their model is known to give; or why nothing does."""
     try:
         members = _members.decode(params)
-        now = msgspec.json.decode(members[MAX_TOKENS], type=int)
+        now = msgspec.json.decode(members[MAX_TOKENS], type=_Count)
         model = msgspec.json.decode(members["model"], type=str)
     except (*UNREADABLE, KeyError):
-        remedy = f"--set {MAX_TOKENS}=4096 says one"
-        return ParamProblem(f"params.{MAX_TOKENS}", "is no number that could grow", remedy)
+        return ParamProblem(_PLACE, "is no number that could grow", f"set {MAX_TOKENS} to one, such as 4096")
     most = most_output(model, betas)
     wanted = 2 * now if most is None else min(2 * now, most)
+    if most is not None and now > most:
+        words = f"is {now:,}, above what {plain(model)} gives ({most:,})"
+        return ParamProblem(_PLACE, words, f"set it to {most} or lower, or ask another model")
     if wanted <= now:
         words = f"is {now:,} already, as much as {plain(model)} gives"
-        return ParamProblem(f"params.{MAX_TOKENS}", words, "ask another model (--set model=…), or for less")
+        return ParamProblem(_PLACE, words, "ask another model, or for less")
     return ParamChange(set={MAX_TOKENS: b"%d" % wanted})

@@ -301,7 +301,8 @@ def _refused_in_a_batch(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
         yield ParamProblem("params.research_preview_2026_02", "is not available in a batch", _DROP)
     for key in _REFUSED_KEYS:
         if key in fields:
-            yield ParamProblem(f"params.{key}", "betas are a header, not a parameter", "remove it and use --beta NAME")
+            remedy = "remove it, and name it as a beta of the job"
+            yield ParamProblem(f"params.{key}", "betas are a header, not a parameter", remedy)
     if _bills_a_user_profile(fields.get("billing_policy", b"null")):
         # Source: SDK 2.12, docstring of `billing_policy`: errored with invalid_request_error in a batch.
         yield ParamProblem(

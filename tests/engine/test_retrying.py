@@ -15,7 +15,8 @@ from support.world import World, in_a_loop, message, new_world, next_life, sha25
 from orchestrator.domain import errors
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import JobRow
-from orchestrator.domain.param_change import ParamChange
+from orchestrator.domain.param_change import ParamChange, grown
+from orchestrator.domain.param_problem import ParamProblem
 from orchestrator.domain.queries import RequestDetails
 from orchestrator.domain.result_choice import ALL_OF_A_JOB
 from orchestrator.ports.streams import InputLine
@@ -194,6 +195,23 @@ async def test_what_could_not_be_handed_in_is_refused_and_nothing_is_queued(
         found = (await world.status(job.id)).job
         assert (found.state, found.requests.succeeded) == ("finished", 2)
         assert await asked(world, "SELECT count(*) FROM param_change") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "words"),
+    [
+        (10_000_000, "is 10,000,000, above what claude-haiku-4-5 gives (64,000)"),
+        (64_000, "is 64,000 already, as much as claude-haiku-4-5 gives"),
+        (-1, "is no number"),
+        ("9", "is no number"),
+    ],
+)
+def test_why_nothing_grows_is_true_and_names_no_flag(max_tokens: object, words: str) -> None:
+    """The same sentence is on the command line, over HTTP and on the dashboard."""
+    found = grown(json.dumps({"model": "claude-haiku-4-5", "max_tokens": max_tokens}).encode(), ())
+    assert isinstance(found, ParamProblem)
+    assert words in found.message
+    assert "--" not in found.remedy
 
 
 @in_a_loop
