@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.cli import jobs_text
 from orchestrator.cli.group import HintedUsageError
 from orchestrator.domain import humanize
+from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.result_choice import OFFERED, RequestChoice
 from orchestrator.domain.result_outcome import KNOWN_ERRORS, KNOWN_STOPS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from orchestrator.domain.model import JobStatus
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.reads import RemoteReads
 
 _MOST_GROUPS: Final = 1000
@@ -41,6 +42,15 @@ def refuse_unknown(
                 f'no request of job {status.job.public_id} is "{humanize.plain(word)}"; nothing was {undone}',
                 hint=" ".join(filter(None, (meant, words_there_are(reads, status)))),
             )
+
+
+def refuse_unknown_causes(reads: RemoteReads, job: JobSnapshot, causes: Collection[str]) -> None:
+    """Raise a usage error for one of *causes* that no request failed for."""
+    for cause in causes:
+        choice = RequestChoice(within=RequestFilter(cause=cause))
+        if not reads.chosen_requests(job.id, choice, above=0, limit=1):
+            words = f'no request of job {job.public_id} failed for "{humanize.plain(cause)}"; nothing was queued'
+            raise HintedUsageError(words, hint=f"`orchestrator errors {job.public_id}` lists the causes")
 
 
 def words_there_are(reads: RemoteReads, status: JobStatus) -> str:

@@ -31,6 +31,7 @@ from orchestrator.domain.errors import BudgetExceeded, GuardRefused, NeedsPerson
 from orchestrator.domain.param_change import ParamChange
 from orchestrator.ports import engine, streams
 from orchestrator.views import job_views, source_codec
+from orchestrator.views.retry_views import as_several
 
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle
@@ -216,11 +217,12 @@ class Job:
         set: Mapping[str, object] | None = None,  # noqa: A002 - as it is called on the command line, and over HTTP
         drop: Collection[str] = (),
         grow: bool = False,
+        error_cause: str | Collection[str] | None = None,
     ) -> int:
-        """Queue failed and canceled requests again, or those that *only* names; return how many.
+        """Queue failed and canceled requests again, or those that *only* or *error_cause* names; return how many.
 
         only: "failed", "canceled", "invalid", error types, and the stop reasons "refusal" and "max_tokens", whose
-        answers were paid for.
+        answers were paid for. error_cause: failures of one cause, or several, each as `errors` has it.
         set: members of params with the value that they get; drop: those that are left out; grow: twice the max_tokens.
         Raises InputError, and queues nothing, if a request could not be handed in as it is then.
         """
@@ -230,8 +232,7 @@ class Job:
             drop=frozenset(drop),
             grow=grow,
         )
-        types = () if only is None else (only,) if isinstance(only, str) else tuple(only)
-        return await self._handle().commands.retry(self._key, types, change)
+        return await self._handle().commands.retry(self._key, as_several(only), change, as_several(error_cause))
 
     def _refuse_unclear(self) -> None:
         if self._unclear is not None:

@@ -135,8 +135,10 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands, esti
         return await self._move(job, "cancel")
 
     @override
-    async def retry(self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
-        content = RetryBody.of(only, change).encode() if only or not change.is_empty else b""
+    async def retry(
+        self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE, causes: Collection[str] = ()
+    ) -> int:
+        content = RetryBody.of(only, change, causes).encode() if only or causes or not change.is_empty else b""
         timeout, kind = self._ingest_timeout(), {"content-type": "application/json"}
         path = f"{await self._job(job)}/retry"
         queued: int = (await self._call("POST", path, content=content, headers=kind, timeout=timeout))["queued"]

@@ -280,9 +280,12 @@ class SyncJob:
         set: Mapping[str, object] | None = None,  # noqa: A002 - as in `Job`
         drop: Collection[str] = (),
         grow: bool = False,
+        error_cause: str | Collection[str] | None = None,
     ) -> int:
-        """Queue failed and canceled requests again, or those that *only* names, with other params."""
-        return self._bridge.call(lambda _: self._job.retry(only, set=set, drop=drop, grow=grow))
+        """Queue failed and canceled requests again, or those that are named, with other params."""
+        return self._bridge.call(
+            lambda _: self._job.retry(only, set=set, drop=drop, grow=grow, error_cause=error_cause)
+        )
 
     def _page(self, number: int) -> list[Result]:
         return self._bridge.call(lambda _: self._job.page(after=number))

@@ -98,9 +98,11 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         return canceled
 
     @override
-    async def retry(self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
+    async def retry(
+        self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE, causes: Collection[str] = ()
+    ) -> int:
         await self._check_steering(job)
-        queued = await hand_in.retry(self._context, job, only, change)
+        queued = await hand_in.retry(self._context, job, only, change, causes)
         self._context.wakeup.notify_all()
         return queued
 

@@ -79,24 +79,26 @@ def refuse_unbounded(bounds: WorstCosts | None, lines: Iterable[InputLine]) -> N
             raise errors.BudgetRefused(words, cause=cause, hint=_BOUND_HINT) from exc
 
 
-async def retry(context: Context, job: JobId, only: Collection[str], change: ParamChange) -> int:
-    """Queue what *only* says again, with *change*; how many. After a crash the same again does the rest.
+async def retry(
+    context: Context, job: JobId, only: Collection[str], change: ParamChange, causes: Collection[str] = ()
+) -> int:
+    """Queue what *only* and *causes* say again, with *change*; how many. After a crash the same again does the rest.
 
     Raises InputError if one may not be sent with it (nothing is queued then), and as requests that are handed in
     under a cap do.
     """
     store, now = context.store.retries, context.clock.now()
     if change.is_empty:
-        return await store.retry(job, only, now)
+        return await store.retry(job, only, now, causes)
     change.refuse_contradictions()
     found = await context.store.commands.get(job)
     changer = _Changer(found, change, await CapsAtHandIn(context).bounds_of(found))
     above = 0
-    while some := await store.page(job, only, above, SLICE_BYTES):  # all of them, before the first is queued
+    while some := await store.page(job, only, above, SLICE_BYTES, causes):  # all of them, before the first is queued
         changer.changed(some)
         above = some[-1].number
     count = above = 0
-    while some := await store.page(job, only, above, SLICE_BYTES):
+    while some := await store.page(job, only, above, SLICE_BYTES, causes):
         count += await store.retry_changed(job, changer.changed(some), now)
         above = some[-1].number
     return count

@@ -98,12 +98,15 @@ class Commands(BudgetCommands, Protocol):
     async def cancel(self, job: ids.JobId) -> bool:
         """Cancel a job; results that came are kept. False: it is over already."""
 
-    async def retry(self, job: ids.JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
+    async def retry(
+        self, job: ids.JobId, only: Collection[str], change: ParamChange = NO_CHANGE, causes: Collection[str] = ()
+    ) -> int:
         """Queue settled requests again, their params changed; returns how many.
 
         only: `failed`, `canceled`, `invalid`, error types, and the stop reasons `refusal` and `max_tokens`, whose
-        answers were paid for. None of them: all that failed or was canceled. Raises InputError, and queues nothing, if
-        a request could not be handed in as it is then.
+        answers were paid for. causes: and what failed for one of these, as `errors` groups it. None of either: all
+        that failed or was canceled. Raises InputError, and queues nothing, if a request could not be handed in as it
+        is then.
         """
 
     async def purge(self, job: ids.JobId) -> bool:

@@ -172,13 +172,16 @@ class RetryStore(Protocol):
     """Queues settled requests again; their twins go with them. Raises GuardRefused for a purged job.
 
     only: `failed`, `canceled`, `invalid`, error types, and stop reasons of `result_outcome.RETRIED_STOPS`, which are
-    of answers that were paid for: such an answer stays, as an attempt. None of them: all that failed or was canceled.
+    of answers that were paid for: such an answer stays, as an attempt. causes: and what failed for one of these. None
+    of either: all that failed or was canceled.
     """
 
-    async def retry(self, job: ids.JobId, only: Collection[str], now: datetime) -> int:
+    async def retry(self, job: ids.JobId, only: Collection[str], now: datetime, causes: Collection[str] = ()) -> int:
         """Queue requests as they were sent last, slice by slice, each a transaction; returns how many."""
 
-    async def page(self, job: ids.JobId, only: Collection[str], above: int, limit_bytes: int) -> list[Retriable]:
+    async def page(
+        self, job: ids.JobId, only: Collection[str], above: int, limit_bytes: int, causes: Collection[str] = ()
+    ) -> list[Retriable]:
         """The next such requests above a number, twins aside: some *limit_bytes* of params. Of a canceled job none."""
 
     async def retry_changed(self, job: ids.JobId, changed: Sequence[ChangedRequest], now: datetime) -> int:

@@ -46,13 +46,20 @@ class Settled(NamedTuple):
     state: str
 
 
+class _Chosen(NamedTuple):
+    """The requests that are wanted, by a word or by why they failed; without either what failed or was canceled."""
+
+    only: Collection[str]
+    causes: Collection[str]
+
+
 class SqlRetryStore(facet.Facet, RetryStore):
     """Each slice is a transaction, and goes on above the last: after a crash the same command does the rest."""
 
     @override
-    async def retry(self, job: JobId, only: Collection[str], now: datetime) -> int:
-        done, above = 0, request_id(job, 0)
-        while (slice_ := await self._db.write(partial(_retry_slice, job, only, above, now))) is not None:
+    async def retry(self, job: JobId, only: Collection[str], now: datetime, causes: Collection[str] = ()) -> int:
+        done, above, chosen = 0, request_id(job, 0), _Chosen(only, causes)
+        while (slice_ := await self._db.write(partial(_retry_slice, job, chosen, above, now))) is not None:
             count, above = slice_
             done += count
         return done
@@ -60,11 +67,17 @@ class SqlRetryStore(facet.Facet, RetryStore):
     @override
     @facet.bulk_snapshot
     def page(
-        self, c: SqlConnection, job: JobId, only: Collection[str], above: int, limit_bytes: int
+        self,
+        c: SqlConnection,
+        job: JobId,
+        only: Collection[str],
+        above: int,
+        limit_bytes: int,
+        causes: Collection[str] = (),
     ) -> list[Retriable]:
         if _state_of(job, c) == JobState.CANCELING:
             return []
-        found = _retriable(only, request_id(job, above), c)
+        found = _retriable(_Chosen(only, causes), request_id(job, above), c)
         return _read([each.key for each in found], limit_bytes, c)
 
     @override
@@ -101,14 +114,16 @@ def _reopen(job: JobId, old: str, now: datetime, c: SqlConnection) -> None:
         history.record(c, now, "job.moved", job=job, old=old, new=JobState.RUNNING, why="retry")
 
 
-def _retriable(only: Collection[str], above: RequestId, c: SqlConnection) -> list[Settled]:
-    stops = RETRIED_STOPS & set(only)
+def _retriable(chosen: _Chosen, above: RequestId, c: SqlConnection) -> list[Settled]:
+    only, causes = chosen
+    stops, are_all = RETRIED_STOPS & set(only), not (only or causes)
     values: dict[str, Any] = {
         "above": above,
         "high": request_id(JobId(above >> 32), MAX_NUMBER),
-        "failed": int(not only or _FAILED in only),
-        "canceled": int(not only or _CANCELED in only),
+        "failed": int(are_all or _FAILED in only),
+        "canceled": int(are_all or _CANCELED in only),
         "types": json.dumps(sorted({*only, *([INVALID_ANSWER] if INVALID in only else [])})),
+        "causes": json.dumps(sorted(causes)),
         "stops": json.dumps(sorted(stops)),
         "cut": json.dumps([cut_problem(stop) for stop in sorted(stops & CUT_STOPS)]),
         "limit": _ANSWERS if stops else _SLICE,
@@ -140,11 +155,11 @@ def _read(keys: Sequence[int], limit_bytes: int, c: SqlConnection) -> list[Retri
 
 
 def _retry_slice(
-    job: JobId, only: Collection[str], above: RequestId, now: datetime, c: SqlConnection
+    job: JobId, chosen: _Chosen, above: RequestId, now: datetime, c: SqlConnection
 ) -> tuple[int, RequestId] | None:
     """Queue the next slice again; (how many, the last of them), or None at the end."""
     state = _state_of(job, c)
-    rows = [] if state == JobState.CANCELING else _retriable(only, above, c)
+    rows = [] if state == JobState.CANCELING else _retriable(chosen, above, c)
     if not rows:
         return None
     _reopen(job, state, now, c)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final, Self
 
@@ -16,23 +18,28 @@ from orchestrator.domain.queries import ErrorGroup
 from orchestrator.domain.result_outcome import fails_again
 
 #: A member of params in front of what is wrong with it.
-_KEY: Final = re.compile(r"([a-z][a-z_]{0,63}): ")
+_KEY: Final = re.compile(r"(?!params:)([a-z][a-z_]{0,63}): ")
+#: The API's words after a member that it does not know.
+_UNKNOWN_MEMBER: Final = "Extra inputs are not permitted"
+#: Causes that get a command each, the largest.
+_MOST_MENDED: Final = 5
 
 
 class RetryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of `POST /jobs/{ref}/retry`. only: one, or several."""
+    """The body of `POST /jobs/{ref}/retry`. only, error_cause: one, or several."""
 
     only: str | list[str] | None = None
+    error_cause: str | list[str] | None = None
     set: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
     drop: list[str] = msgspec.field(default_factory=list)
     grow: bool = False
 
     @classmethod
-    def of(cls, only: Collection[str], change: ParamChange) -> Self:
-        """The body that says *only* and *change*."""
-        some = sorted(only)
+    def of(cls, only: Collection[str], change: ParamChange, causes: Collection[str] = ()) -> Self:
+        """The body that says these."""
         return cls(
-            only=None if not some else some[0] if len(some) == 1 else some,
+            only=_one_or_several(only),
+            error_cause=_one_or_several(causes),
             set={key: msgspec.Raw(value) for key, value in sorted(change.set.items())},
             drop=sorted(change.drop),
             grow=change.grow,
@@ -41,7 +48,12 @@ class RetryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def types(self) -> tuple[str, ...]:
         """What `only` names."""
-        return () if self.only is None else (self.only,) if isinstance(self.only, str) else tuple(self.only)
+        return as_several(self.only)
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What `error_cause` names."""
+        return as_several(self.error_cause)
 
     @property
     def change(self) -> ParamChange:
@@ -60,6 +72,16 @@ class RetryBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def encode(self) -> bytes:
         """As it is sent."""
         return msgspec.json.encode(self)
+
+
+def as_several(told: str | Collection[str] | None) -> tuple[str, ...]:
+    """What is told as one, as several, or not at all."""
+    return () if told is None else (told,) if isinstance(told, str) else tuple(told)
+
+
+def _one_or_several(told: Collection[str]) -> str | list[str] | None:
+    some = sorted(told)
+    return None if not some else some[0] if len(some) == 1 else some
 
 
 def retry_hints(status: JobStatus, groups: Sequence[ErrorGroup] | None = None) -> list[tuple[str, str]]:
@@ -85,22 +107,39 @@ def retry_hints(status: JobStatus, groups: Sequence[ErrorGroup] | None = None) -
 
 def _of_groups(job: str, groups: Sequence[ErrorGroup], *, has_canceled: bool, has_cut: bool) -> list[tuple[str, str]]:
     """has_cut: invalid answers that were cut have a hint of their own."""
-    types = dict.fromkeys(group.error_type for group in groups)
-    lasting = [kind for kind in types if fails_again(kind)]
-    passing = [kind for kind in types if not fails_again(kind)]
+    passing = [kind for kind in dict.fromkeys(group.error_type for group in groups) if not fails_again(kind)]
+    lasting = [group for group in groups if fails_again(group.error_type)]
     hints: list[tuple[str, str]] = []
     if (lasting or has_cut) and (passing or has_canceled):
         some = "".join(f" --only {plain(kind)}" for kind in [*passing, *["canceled"] * has_canceled])
         hints.append(("to try again what may succeed", f"retry {job}{some}"))
     elif passing or has_canceled:
         hints.append(("to try them again", f"retry {job}"))
-    for kind in lasting:
-        told = _key_in([group.error_message for group in groups if group.error_type == kind])
-        hints.append((f"{plain(kind)} fails again as it is", f"retry {job} --only {plain(kind)} --set {told}=VALUE"))
+    types = Counter(group.error_type for group in lasting)
+    for group in lasting[:_MOST_MENDED]:
+        kind = plain(group.error_type)
+        is_one_of_many = types[group.error_type] > 1 and _is_told(group)
+        some = f"--cause {shlex.quote(group.cause)}" if is_one_of_many else f"--only {kind}"
+        hints.append((f"{kind} fails again as it is", f"retry {job} {some} {_mending(group.error_message)}"))
     return hints
 
 
-def _key_in(messages: Sequence[str]) -> str:
-    """The member of params that all of *messages* begin with, as in `model: claude-x`; else KEY."""
-    keys = {found[1] if (found := _KEY.match(message)) else "KEY" for message in messages}
-    return keys.pop() if len(keys) == 1 else "KEY"
+def _is_told(group: ErrorGroup) -> bool:
+    """Whether a person can write the cause as it is shown."""
+    return group.cause != "" and plain(group.cause) == group.cause
+
+
+def _mending(message: str) -> str:
+    """The change for what *message* says: `--set model=VALUE` of `model: claude-x`, `--drop foo` of what is unknown."""
+    found = _KEY.match(message)
+    if found is None:
+        return "--set KEY=VALUE"
+    return f"--drop {found[1]}" if message[found.end() :] == _UNKNOWN_MEMBER else f"--set {found[1]}=VALUE"
+
+
+def change_words(change: ParamChange) -> str:
+    """What is changed: `, with another model, without temperature, with more max_tokens`."""
+    told = [f"with another {key}" for key in sorted(change.set)]
+    told += [f"without {key}" for key in sorted(change.drop)]
+    told += ["with more max_tokens"] if change.grow else []
+    return plain("".join(f", {words}" for words in told))

@@ -308,6 +308,10 @@ def test_failures_are_grouped_listed_and_tried_again_by_cause(tmp_path: Path) ->
             assert json.loads(one.text)["custom_id"] == "r3"
             assert (await client.post("jobs/bad/retry", json={"only": "api_error"})).json()["queued"] == 0
             assert (await client.post("jobs/bad/retry", json={"all": 1})).status_code == 400
+            assert (await client.post("jobs/bad/retry", json={"error_cause": ["no", "none"]})).json()["queued"] == 0
+            of_it = {"error_cause": groups[0]["cause"]}
+            of_cause = await client.post("jobs/bad/retry", params=of_it, json={"drop": ["model"]})
+            assert of_cause.json()["title"] == "request r0 would not be taken: params.model is missing"
             wrong = await client.post("jobs/bad/retry", json={"only": [groups[0]["type"]], "drop": ["model"]})
             assert (wrong.status_code, wrong.json()["title"]) == (
                 422,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +41,20 @@ def test_four_commands_mend_three_causes_and_leave_the_results_in_input_order(pr
     assert ids_in(program.folder / "out.jsonl") == [f"r-{n}" for n in range(30)]
     results = [json.loads(line)["result"]["type"] for line in (program.folder / "out.jsonl").read_text().splitlines()]
     assert results == ["succeeded"] * 30
+
+
+def test_each_cause_of_a_type_is_advised_and_mended_by_itself(program: Program) -> None:
+    """A member that is unknown to the API is dropped, another is set; the advised command works."""
+    rows = [request(0), request(1, foo=1), request(2, max_tokens=10_000_000), request(3, tools={}), request(4, foo=2)]
+    source = write_lines(program.folder / "in.jsonl", rows)
+    assert program("run", "--sandbox", source, "-o", "out.jsonl").code == 1
+    told = program("errors", "@last").err
+    advised = "--cause 'foo: Extra inputs are not permitted' --drop foo"
+    assert advised in told
+    assert "--set max_tokens=VALUE" in told
+    assert "--set KEY=VALUE" in told  # of `params: Expected …`: no member of that name is wrong
+    unknown = program("retry", "@last", "--sandbox", "--cause", "foo: no")
+    assert (unknown.code, "nothing was queued" in unknown.err, "lists the causes" in unknown.err) == (2, True, True)
+    assert program("retry", "@last", "--sandbox", "--only", "invalid_request_error", "--grow").code == 2
+    done = program("retry", "@last", "--sandbox", *shlex.split(advised))
+    assert "2 requests queued again, without foo" in done.out

@@ -75,7 +75,7 @@ async def test_a_program_hands_its_requests_to_a_daemon_elsewhere(daemon: Daemon
         assert job.id in {each.job.public_id for each in await orc.jobs()}
         assert (await orc.fleet()).fleet is False
         assert (await orc.job("far")).id == job.id
-        assert await job.retry("nothing_error") == 0
+        assert await job.retry("nothing_error") == await job.retry(error_cause="nothing") == 0
         with pytest.raises(InputError, match="request bad would not be taken"):
             await job.retry("not_found_error", set={"max_tokens": 0})
         with pytest.raises(GuardRefused, match="is finished: it cannot be canceled"):

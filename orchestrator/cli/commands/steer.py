@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import click
 
 from orchestrator.api_side import check_network
 from orchestrator.cli import choice_words, command_errors, console, input_options, job_files, jobs_text, store_access
+from orchestrator.cli.change_options import change_options
 from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import GlobalOptions, JobRef, Word, job_argument
 from orchestrator.config import Settings
 from orchestrator.domain import errors, humanize, ids, job_spec, model, queries, result_outcome, states
-from orchestrator.domain.param_change import ParamChange, parse_setting
+from orchestrator.domain.param_change import ParamChange
 from orchestrator.domain.result_choice import INVALID
 from orchestrator.ports.engine import Commands
 from orchestrator.ports.reads import RemoteReader, RemoteReads
 from orchestrator.views import guarded_source
 from orchestrator.views.job_views import JobView, does_not_apply
+from orchestrator.views.retry_views import change_words
 
 _STOPPED = frozenset({states.JobState.CANCELING, states.JobState.CANCELED})
 _MANY_GROUPS = 10_000
@@ -41,7 +43,8 @@ Without a running engine the job is only marked; the next engine (serve, run, re
 RETRY_EXAMPLES = """
 Examples:
   orchestrator retry reviews                            every request that failed or was canceled
-  orchestrator retry reviews --only overloaded_error    one cause, as `orchestrator errors` names it
+  orchestrator retry reviews --only overloaded_error    one error type, as `orchestrator errors` names it
+  orchestrator retry reviews --cause 'betas: Extra inputs are not permitted' --drop betas
   orchestrator retry reviews --only max_tokens --grow   answers that were cut, with twice the max_tokens
   orchestrator retry reviews --only refusal --set model=claude-opus-4-8
   orchestrator retry reviews --only invalid_request_error --drop temperature --set max_tokens=8192
@@ -107,31 +110,23 @@ def cancel(options: GlobalOptions, job: str) -> None:
     multiple=True,
     help="Only requests that are so: failed, canceled, invalid, an error type, or a stop reason: refusal, max_tokens.",
 )
-@click.option("--set", "setting", metavar="KEY=VALUE", multiple=True, help="Give a member of params another value.")
-@click.option("--drop", metavar="KEY", multiple=True, help="Leave a member of params out.")
-@click.option("--grow", is_flag=True, help="Double max_tokens, up to the most that the model gives.")
+@click.option("--cause", metavar="TEXT", multiple=True, help="Only failures of this cause, as `errors` words it.")
+@change_options
 def retry(
-    options: GlobalOptions,
-    job: str,
-    only: tuple[str, ...],
-    *,
-    setting: tuple[str, ...],
-    drop: tuple[str, ...],
-    grow: bool,
+    options: GlobalOptions, job: str, only: tuple[str, ...], cause: tuple[str, ...], *, change: ParamChange
 ) -> None:
-    """Without --only: what failed or was canceled. --only may be given several times. Answers that ended by a stop
-    reason were paid for: they are asked for anew, and what the old ones cost stays in the sums. A VALUE is JSON, or
-    else a text. What was handed in is kept: `orchestrator show` has both.
+    """Without --only and --cause: what failed or was canceled. Each may be given several times. Answers that ended by
+    a stop reason were paid for: they are asked for anew, and what the old ones cost stays in the sums. A VALUE is
+    JSON, or else a text. What was handed in is kept: `orchestrator show` has both.
     """
-    change = ParamChange(set=dict(_settings_in(setting)), drop=frozenset(drop), grow=grow)
-    change.refuse_contradictions()
     settings, found = _find(options, job)
     with store_access.open_reads(options, settings) as reads:
         choice_words.refuse_unknown(reads, reads.status(found), only, undone="queued")
+        choice_words.refuse_unknown_causes(reads, found, cause)
 
     async def act(commands: Commands, reader: RemoteReader) -> _Retried:
         before = await reader.read(store_access.status_of(found.id))
-        queued = await commands.retry(found.id, only, change)
+        queued = await commands.retry(found.id, only, change, cause)
         groups = [] if queued or not only else await reader.read(_error_groups(found.id))
         return _Retried(
             queued=queued, before=before, now=await reader.read(store_access.status_of(found.id)), groups=groups
@@ -145,7 +140,7 @@ def retry(
     if options.as_json:
         console.show_json({"queued": done.queued, "job": JobView.of(done.now)})
     else:
-        console.show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again{_with(change)}")
+        console.show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again{change_words(change)}")
     _tell_paid(options, only, done)
     if not done.queued and only:
         console.say(options, jobs_text.failure_types(done.groups))
@@ -242,22 +237,6 @@ def _find(options: GlobalOptions, ref: str) -> tuple[Settings, model.JobSnapshot
     if found.state is states.JobState.IMPORTING:
         raise errors.GuardRefused(f"job {found.public_id} is still being read in", hint="try again in a moment")
     return settings, found
-
-
-def _settings_in(texts: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    for text in texts:
-        try:
-            yield parse_setting(text)
-        except ValueError as exc:
-            raise HintedUsageError(f"--set {humanize.plain(text)}: {exc}", hint="give a key and its value") from exc
-
-
-def _with(change: ParamChange) -> str:
-    """What is changed, in words: `, with another model, without temperature, with more max_tokens`."""
-    told = [f"with another {key}" for key in sorted(change.set)]
-    told += [f"without {key}" for key in sorted(change.drop)]
-    told += ["with more max_tokens"] if change.grow else []
-    return humanize.plain("".join(f", {words}" for words in told))
 
 
 def _tell_paid(options: GlobalOptions, only: Sequence[str], done: _Retried) -> None:

@@ -21,6 +21,7 @@ from orchestrator.http_api.services import Services
 from orchestrator.ports import caller, engine, runtime, streams
 from orchestrator.ports.reads import Reads
 from orchestrator.views import check_report, cost_views, estimate_views, job_views, problem_details, source_codec
+from orchestrator.views.retry_views import as_several
 
 api = routing.router("jobs")
 
@@ -241,11 +242,14 @@ async def retry(
     only: Annotated[
         str | None, Query(description="Only these: an error type, or a stop reason.", max_length=200)
     ] = None,
+    error_cause: Annotated[
+        str | None, Query(description="Only failures of this `cause`, as `errors` gives it.", max_length=1000)
+    ] = None,
 ) -> Response:
     """Queue failed and canceled requests again, or those that the body says, with other params if it says so."""
     told = await job_upload.parse_retry_body(request)
-    types = told.types or (() if only is None else (only,))
-    queued = await services.commands.retry(found.job.id, types, told.change)
+    types, causes = told.types or as_several(only), told.causes or as_several(error_cause)
+    queued = await services.commands.retry(found.job.id, types, told.change, causes)
     return routing.json_response(job_views.QueuedView(queued=queued, job=await _view(services, found.job)))
 
 

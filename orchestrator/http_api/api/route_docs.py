@@ -87,6 +87,11 @@ RETRY_BODY: Final[dict[str, Any]] = {
                             "items": {"type": "string"},
                             "description": "failed, canceled, invalid, an error type, refusal, max_tokens.",
                         },
+                        "error_cause": {
+                            "type": ["string", "array", "null"],
+                            "items": {"type": "string"},
+                            "description": "Failures of this `cause`, or of one of these, as `errors` gives it.",
+                        },
                         "set": {"type": "object", "description": "Members of params that get another value."},
                         "drop": {"type": "array", "items": {"type": "string"}, "description": "That are left out."},
                         "grow": {"type": "boolean", "description": "Twice the `max_tokens`, up to the model's most."},

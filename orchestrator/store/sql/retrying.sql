@@ -1,11 +1,12 @@
 -- name: retriable
--- What a person may have tried again, a slice at a time: what failed (:failed: all; or of :types), what was canceled, and answers
+-- What a person may have tried again, a slice at a time: what failed (:failed: all; or of :types or :causes), what was canceled, and answers
 -- that ended by one of :stops, or are invalid by one of :cut. Each slice goes on above the last: the job is walked once, and what fails again meanwhile is left alone.
 -- Twins go with their originals, which ended as they did.
 SELECT id, result_id, state FROM request
  WHERE id > :above AND id <= :high AND twin_of IS NULL
    AND ((state IN ('failed', 'canceled')
          AND ((state = 'failed' AND :failed = 1) OR (state = 'canceled' AND :canceled = 1) OR error_type IN (SELECT value FROM json_each(:types))
+              OR cause IN (SELECT value FROM json_each(:causes))
               OR (error_type = 'invalid_answer' AND error_message IN (SELECT value FROM json_each(:cut)))))
      OR (state = 'succeeded'
          AND stop IN (SELECT id FROM stop_reason WHERE name IN (SELECT value FROM json_each(:stops)))))

@@ -176,10 +176,13 @@ async def a_job_that_is_canceled_while_a_batch_was_out_has_queued_requests_again
 
 @case
 async def a_retry_queues_what_failed_again(store: Store) -> None:
-    """All of it or one error type; a purged job has nothing left to send."""
+    """All of it, one error type or one cause; a purged job has nothing left to send."""
     job = await over(store)
     assert await store.retries.retry(job, ("no_such_error",), NOW) == 0
-    assert await store.retries.retry(job, (), NOW) == 1
+    assert await store.retries.retry(job, (), NOW, ("no such cause",)) == 0
+    (group,) = await store.read(lambda reads: reads.errors(job))
+    assert len(await store.retries.page(job, (), 0, 1 << 20, (group.cause,))) == 1
+    assert await store.retries.retry(job, ("no_such_error",), NOW, (group.cause, "no such cause")) == 1
     assert await store.retries.retry(job, (), NOW) == 0
     again = await store.commands.get(job)
     assert (again.state, again.requests.queued, again.requests.succeeded) == (JobState.RUNNING, 1, 2)
