@@ -70,7 +70,7 @@ def test_requests_are_listed_with_what_they_say_and_found_in_every_way(tmp_path:
         assert numbers(await follow(client, second, "prev")) == list(range(1, 51))
         assert numbers(await follow(client, second, "first")) == list(range(1, 51))
         assert all(each.endswith("#job-tabs") for each in links(second, "^/jobs/[^/]*tab=requests.*from="))
-        assert numbers(await go(client, f"{list_of}&from=118")) == [118, 119, 120]
+        assert numbers(await go(client, f"{list_of}&from=1,18")) == [118, 119, 120]
         assert numbers(await go(client, f"{list_of}&id=b-1")) == [5, *range(32, 60, 3)]
         last = await go(client, f"{list_of}&order=last&id=b&from=9")
         assert numbers(last) == [8, 5, 2]
@@ -120,14 +120,14 @@ def test_what_a_filter_has_is_taken_along_exactly(tmp_path: Path) -> None:
     async def check(_: Engine, client: httpx2.AsyncClient) -> None:
         name = await submitted(client, lines(), "many")
         await finished(client, name)
-        for query in (
-            "",
-            "&state=failed",
-            "&id=b-1",
-            "&stop=refusal",
-            "&stop=max_tokens&id=c",
-            "&state=succeeded&batch=1",
-        ):
+        for query, words in {
+            "": "",
+            "&state=failed": ".failed",
+            "&id=b-1": ".b-1",
+            "&stop=refusal": ".refusal",
+            "&stop=max_tokens&id=c": ".max_tokens.c",
+            "&state=succeeded&batch=1": ".succeeded.batch-1",
+        }.items():
             page = await go(client, f"/jobs/{name}?tab=requests{query}")
             wanted = numbers(page)
             while 'rel="next"' in page:
@@ -137,6 +137,8 @@ def test_what_a_filter_has_is_taken_along_exactly(tmp_path: Path) -> None:
             assert wanted, query
             taken = [path for path in links(page, f"^/api/v1/jobs/{name}/") if bool(query) == ("?" in path)]
             assert len(set(taken)) == 3
+            saved = re.findall(r'class="button slim" href="[^"]+" download="([^"]+)[.](?:requests|results)[.]', page)
+            assert saved == [f"{name}{words}"] * 3
             for path in taken:
                 text = (await client.get(path)).raise_for_status().text.splitlines()
                 found = text[1:] if ".csv" in path else [json.loads(line)["custom_id"] for line in text]

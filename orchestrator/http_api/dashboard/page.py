@@ -77,9 +77,9 @@ class PageRequest:
         return value
 
     def number(self, key: str) -> int | None:
-        """The whole number in *key*; None without one. Raises UsageError."""
-        value = self.query.get(key)
-        if value is None or value == "":
+        """The whole number in *key*, as pages show it or without commas; None without one. Raises UsageError."""
+        value = self.query.get(key, "").replace(",", "")
+        if value == "":
             return None
         if not (value.isascii() and value.isdigit() and len(value) <= 18):
             raise errors.UsageError(f"{key} is {value!r}", hint="a whole number is wanted")

@@ -5,6 +5,7 @@ The request's own page reads the same address, so that its neighbours are those 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlencode
@@ -23,6 +24,9 @@ _STATES: Final = frozenset(state.value for state in states.RequestState)
 #: What the address says of the list.
 _KEYS: Final = ("state", "stop", "error", "cause", "batch", "id", "order", "text", "from")
 _LAST: Final = "last"
+#: What does not go into the name of a file, and so much of a word does.
+_NO_NAME: Final = re.compile(r"[^\w-]+")
+_LONGEST_WORD: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,13 @@ class AskedRequests:
         chosen = [self.where.state, self.where.stop_reason]
         return [*(str(each) for each in chosen if each is not None), *self.words()]
 
+    def file_stem(self, job: str) -> str:
+        """How the files of these requests of *job* begin: what a filter has does not replace a file of all."""
+        words = (
+            _NO_NAME.sub("-", word.removeprefix("custom_id begins with ")).strip("-") for word in self.filter_words()
+        )
+        return ".".join([job, *(word[:_LONGEST_WORD] for word in words if word)])
+
 
 def neighbours(asked: AskedRequests, job: ids.JobId, number: int, reads: Reads) -> tuple[int | None, int | None]:
     """The requests before and after *number* in the list that is asked for."""
@@ -120,6 +131,7 @@ def load_tab(request: page.PageRequest, status: model.JobStatus, reads: Reads) -
         "back": request.link(**{"from": earlier[-1].number}) if earlier else None,
         "more": request.link(**{"from": found[_PAGE].number}) if len(found) > _PAGE else None,
         "download": _download(asked.where),
+        "saved_as": asked.file_stem(job.public_id),
     }
 
 
