@@ -106,6 +106,10 @@ def load_settings(
     for entry in _entries(flags, env, cwd, config_file, called):
         chosen[entry.key.name] = entry.read()  # the blocks of a stronger file stand for all
         origins[entry.key.name] = entry.source.label
+    if (
+        chosen.get("database.url") is None
+    ):  # a --db that is a file says only that an address from elsewhere is not meant
+        origins["database.url"] = DEFAULT
     if origins["database.path"] == DEFAULT:
         chosen["database.path"] = _default_database(env)
     return effective(_built(chosen, origins), sandbox=sandbox)

@@ -384,6 +384,7 @@ def test_db_is_an_address_or_a_file_and_beats_both(place: Place, db: str, url: s
     settings = place.load(env, flags=database_flags(db))
     assert (settings.database.url, settings.database.path) == (url, place.cwd / path)
     assert database_flags(None) == {"database.url": None}
+    assert settings.is_set("database.url") is (url is not None)
 
 
 @pytest.mark.parametrize(
