@@ -94,6 +94,8 @@ def test_a_pasted_text_stands_for_a_file(tmp_path: Path) -> None:
         assert "'name' has more than 64 KiB" in html.unescape(other.text)
         assert "save the text as a file" not in other.text
         assert "say its form: jsonl" in (await handed_in(client, paste=lines, paste_as="zip")).text
+        table_as_lines = await handed_in(client, paste=cells.replace("\t", ","), **(of_rows | {"paste_as": "jsonl"}))
+        assert "is no JSON Lines" in table_as_lines.text
 
     run(tmp_path, check, **SLOW)
 

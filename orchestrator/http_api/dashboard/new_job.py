@@ -224,6 +224,10 @@ async def _pasted(form: Form, fields: Mapping[str, str]) -> tuple[str, AsyncGene
     if kind not in _KINDS:
         raise errors.UsageError("what was pasted is not told", hint=f"say its form: {', '.join(_KINDS)}")
     text = fields[_PASTED].replace("\r\n", "\n")  # as forms break lines
+    if kind == table_spec.TableKind.JSONL.value and not text.lstrip().startswith("{"):
+        raise errors.UsageError(
+            "what was pasted is no JSON Lines", hint="choose beside “It is” what it is, such as CSV"
+        )
     return f"pasted.{kind}", table_preview.once(text.encode())
 
 

@@ -23,6 +23,8 @@
   const FIRST = 262144; // of a table so much is shown to the server
   const WHOLE = 786432; // Parquet is read from its end: a larger one is not looked at
   const NOTHING = "choose a file, or paste a text";
+  const UNTOLD = "choose beside “It is” what the pasted text is: it is no JSON Lines";
+  const HEADER = /^[^.?!,]+(,[^.?!,]+)+$/; // of a table, and no sentence
   const NOTHING_FIT = "nothing in it can be sent";
   let file = null;
   let off = NOTHING; // why it cannot be submitted
@@ -244,19 +246,22 @@
   // What is pasted is a file from here on.
   const pasted = () => {
     const text = paste.value;
+    const isUntold = pasteAs.value === "jsonl" && /^[^{]/.test(text.trim());
     input.value = "";
-    if (text.trim()) return choose(new File([text], `pasted.${pasteAs.value}`));
+    if (text.trim() && !isUntold) return choose(new File([text], `pasted.${pasteAs.value}`));
     turn += 1;
     file = null;
     report.replaceChildren();
     setTable(false);
     progress.textContent = "";
-    allow(NOTHING);
+    allow(isUntold ? UNTOLD : NOTHING);
   };
   let typed = 0; // after a key
   paste.addEventListener("input", () => {
-    const [first] = paste.value.trimStart();
-    pasteAs.value = first === "{" ? "jsonl" : first === "[" ? "json" : paste.value.split("\n", 1)[0].includes("\t") ? "tsv" : pasteAs.value;
+    const [line, more] = paste.value.trim().split("\n", 2);
+    const [first] = line;
+    const isCsv = pasteAs.value === "jsonl" && more && HEADER.test(line);
+    pasteAs.value = first === "{" ? "jsonl" : first === "[" ? "json" : line.includes("\t") ? "tsv" : isCsv ? "csv" : pasteAs.value;
     clearTimeout(typed);
     typed = setTimeout(pasted, 250);
   });
