@@ -172,7 +172,9 @@ class Job:
             shape.get("columns"),
             excel_safe=shape.get("excel_safe", False),
         )
-        output = Output(path, overwrite=overwrite, shape=shaped)
+        output = Output(
+            path, overwrite=overwrite, shape=shaped, remedy="choose another path, or overwrite=True replaces it"
+        )
         output.check()
         await output.check_columns(self._handle().bulk, self._key)
         await output.refuse_foreign(self._handle().bulk, self._key)

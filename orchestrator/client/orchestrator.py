@@ -347,6 +347,9 @@ def _found(reads: RemoteReads, ref: str) -> tuple[model.JobSnapshot, errors.Guar
         return reads.sole(ref), None
     except errors.GuardRefused as exc:
         return reads.find(ref), exc
+    except errors.NoSuchThing as exc:
+        hint = "jobs() has them" if exc.hint == queries.LISTED_JOBS else exc.hint
+        raise errors.NoSuchThing(exc.message, cause=exc.cause, hint=hint) from exc
 
 
 _OWN: Final = ("db", "sandbox", "config", "server", "token")

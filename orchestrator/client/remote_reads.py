@@ -262,7 +262,7 @@ class HttpReads(reads.RemoteReads):
         views = self._jobs(queries.JobFilter(text=ref)) if ref else iter(())
         found = next((view for view in views if view.name == ref), None)
         if found is None:
-            raise NoSuchThing(f"no job {ref!r}", hint="orchestrator ls shows every job")
+            raise NoSuchThing(f"no job {ref!r}", hint=queries.LISTED_JOBS)
         return self._remember(found).job
 
     def _path(self, job: ids.JobId, *more: str) -> str:

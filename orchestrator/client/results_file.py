@@ -42,14 +42,23 @@ _REMEDY: Final = "choose another -o FILE, or replace it with --overwrite"
 
 
 class Output:
-    """Where a job's results go: "-", a device, or a file. shape: what they look like. overwrite: replace any file."""
+    """Where a job's results go: "-", a device, or a file. shape: what they look like. overwrite: replace any file.
+
+    remedy: what whoever asks may do about another file that lies there.
+    """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, shape: answer_table.OutputShape = _AS_THEY_ARE
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        shape: answer_table.OutputShape = _AS_THEY_ARE,
+        remedy: str = _REMEDY,
     ) -> None:
         self.path = os.fspath(path)
         self.shape = shape
         self._overwrite = overwrite
+        self._remedy = remedy
         self._seen: tuple[ids.JobId, tuple[int, ...]] | None = None  # what was found to be the job's own
 
     def check(self) -> None:
@@ -71,7 +80,8 @@ class Output:
         if signature is None or self._seen == (job, signature):
             return
         if not await self._is_own(reader, job):
-            raise _would_lose(self.path) if self.shape.only.words else foreign(self.path)
+            lost = _would_lose if self.shape.only.words else foreign
+            raise lost(self.path, self._remedy)
         self._seen = (job, signature)
 
     async def write(self, reader: RemoteReader, job: ids.JobId, *, trial: bool = False) -> int:
@@ -120,18 +130,18 @@ class Output:
         return False
 
 
-def foreign(path: str) -> errors.OutputError:
+def foreign(path: str, remedy: str = _REMEDY) -> errors.OutputError:
     """The error for a file that is not this job's output."""
     cause = "it has lines that are not results of this job, and would be lost"
     return errors.OutputError(
-        f"{humanize.readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY
+        f"{humanize.readable(path)} is there already, and is not this job's output", cause=cause, hint=remedy
     )
 
 
-def _would_lose(path: str) -> errors.OutputError:
+def _would_lose(path: str, remedy: str) -> errors.OutputError:
     """The error for a file that may have results which --only leaves out."""
     cause = "it is no earlier output of the same --only, and what it has would be lost"
-    return errors.OutputError(f"{humanize.readable(path)} is there already", cause=cause, hint=_REMEDY)
+    return errors.OutputError(f"{humanize.readable(path)} is there already", cause=cause, hint=remedy)
 
 
 async def is_output_of(path: str, reader: RemoteReader, job: ids.JobId, only: ResultChoice = ALL_RESULTS) -> bool:

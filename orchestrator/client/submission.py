@@ -199,11 +199,13 @@ def _params(given: Mapping[str, object]) -> dict[str, Any]:
 
 
 def as_amount(value: object) -> str | None:
-    """An amount of dollars as text. Raises TypeError for what is none: 0.1 is not ten cents."""
+    """An amount of dollars as text. Raises UsageError for what is none: 0.1 is not ten cents."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise TypeError(f"an amount of money is a str, an int or a Decimal, not {type(value).__name__}")
+        told = f'"{value:.2f}"' if isinstance(value, float) and round(value, 2) == value else '"1.50"'
+        said = f"an amount of money is a str, an int or a Decimal, not {type(value).__name__}"
+        raise errors.UsageError(said, hint=f"write it as text, such as {told}")
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 

@@ -86,7 +86,8 @@ def told_format(path: str) -> OutputFormat:
     name = path.lower()
     packed = name.removesuffix(".gz").removesuffix(".zst")
     if packed.endswith(SPREADSHEETS):
-        raise UsageError("files of spreadsheets are not written", hint="write .csv with --excel-safe, and open that")
+        hint = "write .csv (--excel-safe, in the library excel_safe=True), and open that"
+        raise UsageError("files of spreadsheets are not written", hint=hint)
     found = next((each for suffix, each in _SUFFIXES.items() if packed.endswith(suffix)), OutputFormat.JSONL)
     if found is OutputFormat.PARQUET and packed != name:
         raise UsageError("Parquet is compressed by itself", hint="leave .gz or .zst away")

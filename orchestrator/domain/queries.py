@@ -169,6 +169,8 @@ class RequestFilter:
     id_prefix: str | None = None
 
 
+#: What to do where there is no such job, at the command line.
+LISTED_JOBS: Final = "orchestrator ls shows every job"
 ALL_REQUESTS: Final = RequestFilter()
 
 

@@ -137,7 +137,7 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
 
         names = {name for row in self._c.execute(SQL["close_names"]) for name in row}
         near = difflib.get_close_matches(ref, sorted(names), n=3)
-        return f"did you mean {', '.join(near)}?" if near else "orchestrator ls shows every job"
+        return f"did you mean {', '.join(near)}?" if near else queries.LISTED_JOBS
 
     @override
     def get(self, job: JobId) -> model.JobSnapshot:

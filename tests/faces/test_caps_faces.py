@@ -19,7 +19,7 @@ from faces.messages_world import requests as sdk_requests
 from faces.messages_world import served
 from support.world import in_a_loop
 
-from orchestrator import BudgetExceeded, BudgetRefused, Orchestrator, UnknownPrice
+from orchestrator import BudgetExceeded, BudgetRefused, Orchestrator, UnknownPrice, UsageError
 
 MODEL: Final = "claude-x-9"
 SEARCH: Final[dict[str, object]] = {"tools": [{"type": "web_search_20260209", "name": "web_search"}]}
@@ -212,8 +212,9 @@ async def test_caps_in_the_library(tmp_path: Path) -> None:
     async with Orchestrator(
         tmp_path / "store.db", sandbox=True, sandbox__speed=100_000.0, limits__poll_interval="0.02s"
     ) as orc:
-        with pytest.raises(TypeError, match="not float"):
+        with pytest.raises(UsageError, match="not float") as refused:
             await orc.submit(requests(1), name="no", max_cost=0.1)  # type: ignore[arg-type]  # that is the point
+        assert str(refused.value.hint).endswith('"0.10"')
         job = await orc.submit(requests(40), name="few", max_cost=Decimal("0.001"))
         with pytest.raises(BudgetExceeded, match=r"the job's cap is \$0\.001"):
             await job.wait()

@@ -185,8 +185,9 @@ async def test_options_are_checked_before_anything_is_read(tmp_path: Path) -> No
             await orc.submit(requests(1), betas="one")
         with pytest.raises(UsageError, match="name"):
             await orc.submit(requests(1), name="")
-        with pytest.raises(NoSuchThing):
+        with pytest.raises(NoSuchThing) as unknown:
             await orc.job("nobody")
+        assert unknown.value.hint == "jobs() has them"
     with pytest.raises(UsageError):
         async with quick(tmp_path, limits__pol_interval="1s"):
             pass

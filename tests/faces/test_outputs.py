@@ -105,7 +105,7 @@ def test_a_file_with_anything_else_in_it_is_refused_and_stays(
     with pytest.raises(OutputError) as caught:
         january.export(path)
     assert caught.value.exit_code == 2
-    assert "--overwrite" in str(caught.value)
+    assert "overwrite=True" in str(caught.value)
     assert path.read_bytes() == before
     assert january.export(path, overwrite=True) == 1500
     assert path.read_bytes() == own
