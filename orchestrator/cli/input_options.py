@@ -247,7 +247,7 @@ def refused_input(source_name: str, taken: engine.IngestResult, *, may_skip: boo
     may_skip: the command takes --skip-bad, and it was not given.
     """
     shown = near_path(source_name)
-    has = "have" if any(each.place for each in taken.problems) else "has"
+    has = "have" if source_name.endswith(" files") else "has"
     hint = next_step(taken.problems, taken.fit, LEAVE_OUT if may_skip else None)
     return errors.InputError(
         f"{shown} {has} {humanize.count(taken.problem_count, 'problem')}; nothing was stored or sent", hint=hint

@@ -61,9 +61,10 @@ def trial_words(size: int, total: int) -> str:
 
 def over_words(what: str, rest: int, expected: Forecast | None) -> str:
     """That *what*, a pilot or a trial, has ended, and what the *rest* is expected to cost, in nano-dollars."""
-    others = f"the other {rest:,}"
+    others = f"the other {rest:,}" if rest != 1 else "the other one"
     told = f"the {what} has ended"
     if expected is None:
         return f"{told}; what {others} will cost is not known"
     low, middle, high = map(money.shown, expected)
-    return f"{told}; {others} are expected to cost {middle} ({low} to {high})"
+    around = "" if low == high else f" ({low} to {high})"
+    return f"{told}; {others} {'is' if rest == 1 else 'are'} expected to cost {middle}{around}"

@@ -161,7 +161,8 @@ class RowOptions:
         """
         chosen = model if self.model is None else self.model
         if chosen is None:
-            raise UsageError("which model to ask is not said", hint="say model, or set [defaults] model in the config")
+            hint = "say model (-m MODEL at the command line), or set [defaults] model in the config"
+            raise UsageError("which model to ask is not said", hint=hint)
         return Recipe(
             prompt="" if self.prompt is None else self.prompt,
             model=chosen,

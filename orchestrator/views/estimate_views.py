@@ -290,7 +290,12 @@ def trial_words(found: estimates.TrialEstimate) -> str:
         return f"{told}: unknown"
     if high is None:
         return f"{told}: at least {low}"
-    return f"{told}: {low} … {high}" if expected is None else f"{told}: {expected} ({low} … {high})"
+    return f"{told}: {low} … {high}" if expected is None else f"{told}: {_around(low, expected, high)}"
+
+
+def _around(low: str, expected: str, high: str) -> str:
+    """What is expected, and between what, if that can be seen."""
+    return expected if low == high else f"{expected} ({low} … {high})"
 
 
 def identical_words(found: estimates.Identical) -> str:
@@ -351,7 +356,7 @@ def _cost(found: estimates.Estimate) -> str:
         without = humanize.count(unknown, "request")
         return f"at least {money.shown(cost.low_nanos)} ({without} without a price: {_named(found)}; {REMEDY})"
     if cost.expected_nanos is not None and cost.high_nanos is not None:
-        around = f"{money.shown(cost.expected_nanos)} ({money.shown(cost.low_nanos)} … {money.shown(cost.high_nanos)})"
+        around = _around(*map(money.shown, (cost.low_nanos, cost.expected_nanos, cost.high_nanos)))
         return f"{around:<26}  {_bound(found)}"
     if cost.prompts_nanos is None or cost.answers_nanos is None:
         return f"{f'at least {money.shown(cost.low_nanos)}':<26}  {_bound(found)}"

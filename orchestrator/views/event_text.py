@@ -72,6 +72,7 @@ _OTHERS: Final[Mapping[str, str]] = {
 #: What we count ourselves; other reasons have words of the API, and ids.
 _COUNTED: Final = frozenset({"batch.planned", "batch.collected", "job.moved", "job.retried"})
 _BYTES: Final = re.compile(r"\b(\d+) bytes\b")
+_ONE: Final = re.compile(r"(?<![\d,.])1 (request|result|answer)s\b")
 _MANY: Final = re.compile(r"\b(\d{4,})(?= (?:requests|results|answers)\b)")
 
 
@@ -90,11 +91,11 @@ def event_words(event: Event) -> str:
 
 
 def event_reason(event: Event) -> str:
-    """Why, with thousands and units; empty if nothing is said."""
+    """Why, with thousands, units and one thing of its kind; empty if nothing is said."""
     if event.why is None or event.kind not in _COUNTED:
         return event.why or ""
     sized = _BYTES.sub(lambda found: humanize.size(int(found[1])), event.why)
-    return _MANY.sub(lambda found: f"{int(found[1]):,}", sized)
+    return _ONE.sub(r"1 \1", _MANY.sub(lambda found: f"{int(found[1]):,}", sized))
 
 
 def _step(steps: Mapping[str, str], event: Event) -> str:

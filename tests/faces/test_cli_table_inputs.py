@@ -102,7 +102,10 @@ def test_bad_rows_are_left_out_on_demand(program: Program) -> None:
         (["a.txt", "b.txt"], "2 files are prompts, one each: say what to ask"),
         (["requests.jsonl", *ASK], "requests.jsonl has requests of the API's own form"),
         (["requests.jsonl", "-m", "x", "--max-tokens", "3"], "--model, --max-tokens need a template"),
-        (["in.csv", "-p", "{{ text }}"], "which model to ask is not said\nhint: say model"),
+        (
+            ["in.csv", "-p", "{{ text }}"],
+            "which model to ask is not said\nhint: say model (-m MODEL at the command line)",
+        ),
         (["in.csv", *ASK, "--prompt-file", "x"], "--prompt and --prompt-file exclude each other"),
         (["in.csv", "-m", "x", "--prompt-file", "missing"], "--prompt-file: cannot read missing: No such file"),
         (["in.csv", "-p", "{{ text", "-m", "x"], "the prompt is not a template that can be read, line 1"),
