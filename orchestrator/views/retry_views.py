@@ -118,15 +118,15 @@ def _of_groups(job: str, groups: Sequence[ErrorGroup], *, has_canceled: bool, ha
     types = Counter(group.error_type for group in lasting)
     for group in lasting[:_MOST_MENDED]:
         kind = plain(group.error_type)
-        is_one_of_many = types[group.error_type] > 1 and _is_told(group)
+        is_one_of_many = types[group.error_type] > 1 and can_be_named(group.cause)
         some = f"--cause {shlex.quote(group.cause)}" if is_one_of_many else f"--only {kind}"
         hints.append((f"{kind} fails again as it is", f"retry {job} {some} {_mending(group.error_message)}"))
     return hints
 
 
-def _is_told(group: ErrorGroup) -> bool:
-    """Whether a person can write the cause as it is shown."""
-    return group.cause != "" and plain(group.cause) == group.cause
+def can_be_named(cause: str) -> bool:
+    """Whether a shell and a form hand *cause* on as it is stored."""
+    return cause != "" and plain(cause) == cause
 
 
 def _mending(message: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -246,12 +248,53 @@ def test_what_is_tried_again_is_chosen_and_changed_on_the_page(tmp_path: Path) -
         assert 'name="only" value="max_tokens" checked' in asked
         assert "answered, and ended by max_tokens" in asked
         assert "all that failed or was canceled: 0 requests" in asked
-        chosen = {"verb": "retry", "job": job, "only": "max_tokens", "grow": "1", "model": "claude-sonnet-4-5"}
+        chosen = {"verb": "retry", "job": job, "only": "max_tokens", "grow": "1", "set": "model=claude-sonnet-4-5"}
         done = await client.post("/act", data=chosen, headers=HERE)
         assert "queued again" in (await client.get(done.headers["location"])).text
         assert "Params as they were handed in" in (await client.get(f"/jobs/{job}/requests/1")).text
 
     run(tmp_path, check, sandbox__faults="cut=1")
+
+
+def test_one_cause_is_tried_again_with_what_the_command_line_takes(tmp_path: Path) -> None:
+    """Values and keys that are left out; what is refused is said in words of the page, which keeps what was typed."""
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        rows = requests(4)
+        rows[1]["params"]["foo"] = rows[2]["params"]["foo"] = 1
+        rows[3]["params"]["tools"] = {}
+        made = await client.post("/api/v1/jobs?name=mixed", content="".join(json.dumps(row) + "\n" for row in rows))
+        job = made.json()["job"]["id"]
+        await finished(client, job)
+        listed = html.unescape((await client.get(f"/jobs/{job}?tab=failures")).text)
+        cause = "foo: Extra inputs are not permitted"
+        link = f"/confirm?verb=retry&job={job}&cause={quote(cause)}"
+        assert link in listed
+        asked = (await client.get(link)).text
+        assert f'name="cause" value="{cause}" checked> <b>2</b>' in asked
+        assert 'name="only" value="invalid_request_error"> <b>3</b>' in asked
+
+        sent = {
+            "verb": "retry",
+            "job": job,
+            "cause": cause,
+            "set": "max_tokens=9\r\n\r\nnonsense",
+            "drop": "foo, top_k",
+        }
+        refused = await client.post("/act", data=sent, headers=HERE)
+        assert refused.status_code == 400
+        assert "“nonsense” gives no member" in refused.text
+        assert 'value="foo, top_k"' in refused.text
+        assert "max_tokens=9\r\n\r\nnonsense</textarea>" in refused.text
+        assert "checked> <b>2</b>" in refused.text
+        for wrong, status in (({"set": "max_tokens=0"}, 422), ({"set": "foo=1"}, 400)):
+            answer = await client.post("/act", data={**sent, **wrong}, headers=HERE)
+            assert (answer.status_code, " --" in answer.text) == (status, False)
+        grown = await client.post("/act", data={**sent, "set": "", "grow": "1"}, headers=HERE)
+        done = (await client.get(grown.headers["location"])).text
+        assert "2 requests queued again, without foo, without top_k, with more max_tokens" in done
+
+    run(tmp_path, check)
 
 
 def test_a_cap_is_set_on_the_pages(tmp_path: Path) -> None:

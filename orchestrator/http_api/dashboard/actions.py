@@ -5,8 +5,6 @@ A POST is accepted only from a page of this same address, so that no other site 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,16 +13,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from orchestrator.domain import errors, humanize, model, money, states
 from orchestrator.domain.access import AccessRole
-from orchestrator.domain.param_change import ParamChange
-from orchestrator.domain.result_outcome import RETRIED_STOPS, fails_again
-from orchestrator.http_api.dashboard import page
+from orchestrator.http_api.dashboard import page, retry_form
 from orchestrator.http_api.dashboard.page import set_flash
 from orchestrator.ports import caller
+from orchestrator.views.problem_details import problem_of
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from orchestrator.ports.reads import Reads
 
 _MOST: Final = 200
-#: Of requests that are what the API refuses: to send them again as they are is in vain.
-_LASTING: Final = ", which fails again without other params"
 _LONG_NUMBER: Final = 16
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -87,19 +83,21 @@ _VERBS: Final = MappingProxyType(
 )
 
 
-async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
-    """The confirmation page. Raises UsageError, NoSuchThing."""
+async def load_confirmation(
+    request: page.PageRequest, wrong: errors.OrchestratorError | None = None
+) -> dict[str, object]:
+    """The confirmation page; wrong: why the form was refused. Raises UsageError, NoSuchThing."""
     verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
         raise errors.UsageError("no action is chosen", hint="go back and choose one")
-    jobs, choices = await request.services.reader.read(partial(_subjects, request.query.getlist("job"), verb))
+    jobs, choices = await request.services.reader.read(partial(_subjects, request.query, verb))
     remote = request.query.get("remote")
     if not jobs and remote is None:
         raise errors.UsageError("no job is selected", hint="go back and select some")
     _check_steering(jobs)
     if remote is not None:
         caller.check_role(AccessRole.ADMIN)
-    told, only = _VERBS[verb], request.query.getlist("only")
+    told = _VERBS[verb]
     subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
     return {
         "title": told.yes,
@@ -110,7 +108,8 @@ async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
         "jobs": jobs,
         "remote": remote,
         "choices": choices,
-        "only": only,
+        "given": retry_form.given_in(request.query, is_sent=wrong is not None),
+        "wrong": wrong,
         "asks_amount": verb == "cap",
         "back": "/batches" if remote is not None else f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs",
     }
@@ -122,34 +121,10 @@ def _all_of(jobs: list[model.JobSnapshot]) -> str:
     return f"all that failed or was canceled: {humanize.count(number, 'request')}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Requests of a job that may be tried again: what names them, what they are, how many."""
-
-    name: str
-    words: str
-    count: int
-
-
-def _subjects(refs: list[str], verb: str, reads: Reads) -> tuple[list[model.JobSnapshot], list[_Choice]]:
+def _subjects(query: QueryParams, verb: str, reads: Reads) -> tuple[list[model.JobSnapshot], list[retry_form.Choice]]:
     """The jobs, and, of one that is to be tried again, what there is to choose from."""
-    jobs = _jobs(refs, reads)
-    return jobs, _choices(jobs[0], reads) if verb == "retry" and len(jobs) == 1 else []
-
-
-def _choices(job: model.JobSnapshot, reads: Reads) -> list[_Choice]:
-    failed: Counter[str] = Counter()
-    for group in reads.errors(job.id, groups=_MOST, examples=0):
-        failed[group.error_type] += group.count
-    found = [
-        _Choice(kind, f"failed: {humanize.plain(kind)}{_LASTING if fails_again(kind) else ''}", count)
-        for kind, count in sorted(failed.items())
-    ]
-    if job.requests.canceled:
-        found.append(_Choice("canceled", "canceled", job.requests.canceled))
-    stops = reads.status(job).stop_reasons
-    answered = [stop for stop in sorted(RETRIED_STOPS) if stops.get(stop)]
-    return found + [_Choice(stop, f"answered, and ended by {stop}", stops[stop]) for stop in answered]
+    jobs = _jobs(query.getlist("job"), reads)
+    return jobs, retry_form.choices_of(jobs[0], reads, query) if verb == "retry" and len(jobs) == 1 else []
 
 
 def _check_steering(jobs: list[model.JobSnapshot]) -> None:
@@ -168,15 +143,36 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """The route of all actions: performs one, and redirects to the page that shows the effect."""
 
     async def done(request: Request) -> Response:
+        form = None
         try:
             check_origin(request)
             form = await _form(request)
             where, flash = await _do(services, form)
         except errors.OrchestratorError as exc:
-            return page.error_page(request, services, exc)
+            again = None if form is None else await _form_again(request, services, form, exc)
+            return page.error_page(request, services, exc) if again is None else again
         return redirect_with_flash(request, services, where, flash)
 
     return done
+
+
+async def _form_again(
+    request: Request, services: Services, form: FormData, wrong: errors.OrchestratorError
+) -> Response | None:
+    """A retry's form with what was typed, and why it was refused; None of another, or if who asks may not have it."""
+    if form.get("verb") != "retry":
+        return None
+    asked = page.PageRequest(services=services, path="/confirm", params={}, query=_texts(form))
+    try:
+        facts = await load_confirmation(asked, wrong)
+    except errors.OrchestratorError:
+        return None
+    context = {**page.base_context(request, services), **facts}
+    return page.page_response(CONFIRM.template, context, status=problem_of(wrong).status)
+
+
+def _texts(form: FormData) -> QueryParams:
+    return QueryParams([(key, value) for key, value in form.multi_items() if isinstance(value, str)])
 
 
 def redirect_with_flash(request: Request, services: Services, where: str, text: str) -> Response:
@@ -217,7 +213,7 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     _check_steering(jobs)
     where = f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs"
     if verb == "retry":
-        return where, await _retried(services, jobs, form)
+        return where, await retry_form.send_again(services, jobs, _texts(form))
     if verb == "cap":
         return where, await _capped(services, jobs, str(form.get("amount", "")).strip())
     moves = {"pause": services.commands.pause, "resume": services.commands.resume, "cancel": services.commands.cancel}
@@ -247,21 +243,6 @@ async def _capped(services: Services, jobs: list[model.JobSnapshot], amount: str
     going_on = sum([await services.commands.cap_job(job.id, cap) for job in some])
     rest = f"; {humanize.count(going_on, 'job')} tried again" if going_on else ""
     return f"{'no cap any more' if cap is None else f'capped at {money.shown_cap(cap)}'}{rest}"
-
-
-async def _retried(services: Services, jobs: list[model.JobSnapshot], form: FormData) -> str:
-    only, name = [str(each) for each in form.getlist("only")], str(form.get("model", "")).strip()
-    change = ParamChange(set={"model": json.dumps(name).encode()} if name else {}, grow="grow" in form)
-    queued, refused = 0, 0
-    for job in jobs:
-        try:
-            queued += await services.commands.retry(job.id, only, change)
-        except (errors.GuardRefused, errors.NoSuchThing):
-            if len(jobs) == 1:
-                raise
-            refused += 1
-    rest = f"; {humanize.count(refused, 'job')} in no state for it" if refused else ""
-    return f"{humanize.count(queued, 'request')} queued again{rest}"
 
 
 CONFIRM: Final = page.Page(template="confirm.html", load=load_confirmation, title="Sure?")
