@@ -236,6 +236,14 @@ def completed(options: GlobalOptions, text: str) -> str:
     return _QUOTED.sub(lambda found: f"`{pasteable(options, found[1])}`", text)
 
 
+def with_raising(options: GlobalOptions, text: str) -> str:
+    """*text* with the command that raises a cap, if there is one, made pasteable."""
+    from orchestrator.domain.budgets import raising_in
+
+    command = raising_in(text)
+    return text if command is None else text.replace(command, pasteable(options, command))
+
+
 def resume_line(
     options: GlobalOptions, job: str, output: str | None, *, more: Iterable[str] = (), sandbox: bool = False
 ) -> str:

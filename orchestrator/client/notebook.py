@@ -8,7 +8,7 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.domain import humanize
+from orchestrator.domain import budgets, humanize
 from orchestrator.domain.states import OVER
 from orchestrator.views import cost_views, status_text
 
@@ -50,7 +50,7 @@ def job_card(status: JobStatus) -> str:
     bar = f'<progress max="{found.total}" value="{found.settled}"></progress> {status_text.request_words(status)}'
     rows = [
         ("job", escape(f"{humanize.plain(job.name)} ({job.public_id})")),
-        ("state", escape(status_text.sentence(status))),
+        ("state", escape(budgets.without_raising(status_text.sentence(status)))),
         ("requests", bar),
         ("batches", escape(status_text.batch_words(status).removeprefix("batches "))),
         *([] if cost is None else [("cost", escape(cost_views.spent_words(cost.nanos, cost.unpriced)))]),

@@ -6,6 +6,7 @@ creation at the API, so until that is known it counts for every day on which it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from orchestrator.domain.money import shown, shown_cap
 
 #: A batch may be created so long after its intent: the upload takes its time, and clocks differ.
 _MAY_TAKE: Final = timedelta(minutes=30)
+_RAISING: Final = re.compile(r"orchestrator budget set \S+ AMOUNT(?: --sandbox)?")
 #: Below this part of a cap nothing is sent while something may still be freed: else it would go out row by row.
 _DRIBBLE: Final = 50
 
@@ -180,6 +182,18 @@ def raising(scope: Scope, job: str, *, sandbox: bool) -> str:
     """The command that raises a cap; *job*: whose it is, if it is that of a job."""
     what = job if scope is Scope.JOB else scope.value
     return f"orchestrator budget set {what} AMOUNT{' --sandbox' if sandbox else ''}"
+
+
+def raising_in(reason: str) -> str | None:
+    """The command of `raising` in *reason*, as it was stored: without what leads its reader to the store."""
+    found = _RAISING.search(reason)
+    return None if found is None else found[0]
+
+
+def without_raising(reason: str) -> str:
+    """*reason* without that command, for who does it in another way."""
+    command = raising_in(reason)
+    return reason if command is None else reason.replace(f": {command}", "")
 
 
 def warning(limit: Limit) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain import humanize
+from orchestrator.domain.budgets import without_raising
 from orchestrator.domain.states import BatchState, JobState
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def event_words(event: Event) -> str:
 def event_reason(event: Event) -> str:
     """Why, with thousands, units and one thing of its kind; empty if nothing is said."""
     if event.why is None or event.kind not in _COUNTED:
-        return event.why or ""
-    sized = _BYTES.sub(lambda found: humanize.size(int(found[1])), event.why)
+        return without_raising(event.why or "")
+    sized = _BYTES.sub(lambda found: humanize.size(int(found[1])), without_raising(event.why))
     return _ONE.sub(r"1 \1", _MANY.sub(lambda found: f"{int(found[1]):,}", sized))
 
 

@@ -13,7 +13,7 @@ import pytest
 from faces.cli_world import Program, program_in, request, select_a_moment, write_lines
 from support.forked import PIPE, start
 
-from orchestrator.cli.console import completed, pasteable
+from orchestrator.cli.console import completed, pasteable, with_raising
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.domain.errors import StoreOwned
 
@@ -37,6 +37,9 @@ def test_a_printed_command_has_the_flags_that_lead_to_the_store() -> None:
     options = GlobalOptions(db="my store.db", config=Path("x.toml"))
     assert pasteable(options, "orchestrator serve") == "orchestrator serve --db 'my store.db' --config x.toml"
     assert pasteable(GlobalOptions(), "orchestrator serve") == "orchestrator serve"
+    told = "the cap is $1 — raise it, and the job goes on: orchestrator budget set in-abc AMOUNT --sandbox"
+    assert with_raising(options, told) == f"{told} --db 'my store.db' --config x.toml"
+    assert with_raising(options, "it runs") == "it runs"
     assert pasteable(GlobalOptions(sandbox=True), "orchestrator serve --sandbox") == "orchestrator serve --sandbox"
     assert pasteable(GlobalOptions(), "orchestrator serve", sandbox=True) == "orchestrator serve --sandbox"
     assert (

@@ -26,6 +26,7 @@ from orchestrator.assembly import Engine
 from orchestrator.cli.jobs_text import status_lines
 from orchestrator.config import default_socket_path, load_settings
 from orchestrator.daemon import running_engine
+from orchestrator.domain.budgets import Scope
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.dashboard import page, static_files
 from orchestrator.http_api.dashboard.markdown import pieces
@@ -293,6 +294,34 @@ def test_one_cause_is_tried_again_with_what_the_command_line_takes(tmp_path: Pat
         grown = await client.post("/act", data={**sent, "set": "", "grow": "1"}, headers=HERE)
         done = (await client.get(grown.headers["location"])).text
         assert "2 requests queued again, without foo, without top_k, with more max_tokens" in done
+
+    run(tmp_path, check)
+
+
+def test_a_cap_that_stops_a_job_is_changed_from_where_that_is_told(tmp_path: Path) -> None:
+    """A link to the form on the pages; of a budget, the command with the store. No command that leads elsewhere."""
+    budget = f"orchestrator budget set total AMOUNT --db {tmp_path / 'x.db'} --sandbox"
+
+    async def check(engine: Engine, client: httpx2.AsyncClient) -> None:
+        async def paused(of: str) -> bool:
+            return bool((await client.get(f"/api/v1/jobs/{of}")).json()["state"] == "paused")
+
+        async def stopped(**fields: str) -> str:
+            made = await client.post("/new", data=fields, files={"file": ("few.jsonl", LINES)}, headers=HERE)
+            job = str(made.headers["location"]).removeprefix("/jobs/")
+            await until(lambda: paused(job))
+            return job
+
+        job = await stopped(max_cost="0.000001")
+        change = f'<a href="/confirm?verb=cap&amp;job={job}">Change the cap</a>'
+        for path in ("/", f"/jobs/{job}", f"/jobs/{job}?tab=events", "/events"):
+            shown = (await client.get(path)).text
+            assert "raise it, and the job goes on" in shown
+            assert "orchestrator budget set" not in shown
+            assert (change in shown) is (path != "/events")
+        await engine.commands.set_budget(Scope.TOTAL, 1000)
+        await stopped(new="1")
+        assert budget in html.unescape((await client.get("/")).text)
 
     run(tmp_path, check)
 

@@ -121,7 +121,7 @@ def status(options: GlobalOptions, job: str | None) -> None:
     console.show_banner(options, sandbox=found.sandbox)
     clock = follow.api_clock_of(settings, sandbox=found.sandbox)
     lines = jobs_text.status_lines(found, ages, clock, cost_views.report_lines(caching))
-    console.show("\n".join([*lines, *fleet_views.fleet_lines(fleet)]))
+    console.show(console.with_raising(options, "\n".join([*lines, *fleet_views.fleet_lines(fleet)])))
     if chosen.state not in states.OVER and not store_access.engine_is_running(options, settings):
         works = console.engine_lines(options, chosen.public_id, sandbox=found.sandbox)
         first = "once its cap is raised, " if chosen.reason_code == account.BUDGET else ""
@@ -167,11 +167,9 @@ def watch(options: GlobalOptions, jobs: tuple[str, ...]) -> None:
     if options.as_json:
         console.show_json(job_views.JobView.of(status))
     else:
-        console.show(
-            "\n".join(
-                jobs_text.status_lines(status, status_text.BatchAges(), follow.api_clock_of(settings, sandbox=sandbox))
-            )
-        )
+        clock = follow.api_clock_of(settings, sandbox=sandbox)
+        lines = jobs_text.status_lines(status, status_text.BatchAges(), clock)
+        console.show(console.with_raising(options, "\n".join(lines)))
 
 
 def _all_followed(
@@ -188,7 +186,7 @@ def _all_followed(
         shown = ProgressDisplay() if options.quiet else LineProgress()
         sampler = follow.StatusSampler(job.id, settings)
         last = await follow.wait_for_job(sampler, lambda: (reader, None), shown, limits=follow.WaitLimits())
-        console.say(options, f"{job.public_id} {status_text.sentence(last)}")
+        console.say(options, console.with_raising(options, f"{job.public_id} {status_text.sentence(last)}"))
         return last
 
     async def every() -> Sequence[model.JobStatus]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain import model, result_outcome, states
+from orchestrator.domain import budgets, model, result_outcome, states
 from orchestrator.http_api.dashboard import money_parts
 from orchestrator.ports import caller
 from orchestrator.views import status_text
@@ -52,7 +52,7 @@ def job_row(status: model.JobStatus) -> dict[str, object]:
         "may_steer": caller.may_steer(status.job.submitted_by),
         "stops": result_outcome.stop_words(status.stop_reasons),
         "invalid": result_outcome.invalid_words(status.invalid_answers),
-        "sentence": status_text.sentence(status),
+        "sentence": budgets.without_raising(status_text.sentence(status)),
         "segments": segments(found, sent=any(status.batches[state] for state in _SENT)),
         "settled": settled,
         "cost": money_parts.row_money(status.cost, settled),

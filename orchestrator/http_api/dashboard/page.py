@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlencode
 from minijinja import Environment
 from starlette.responses import HTMLResponse, Response
 
-from orchestrator.domain import errors, humanize, money
+from orchestrator.domain import budgets, errors, humanize, money
 from orchestrator.domain.access import AccessRole
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.dashboard.components import state_badge
@@ -133,6 +133,12 @@ def _flags(request: Request, services: Services) -> str:
     return f"--server {shlex.quote(address_of(request))}"
 
 
+def _raising(reason: str, flags: str) -> str:
+    """The command in *reason* that raises a cap, with *flags*; empty if there is none."""
+    command = budgets.raising_in(reason)
+    return "" if command is None else f"{command.removesuffix(' --sandbox')} {flags}"
+
+
 def address_of(request: Request) -> str:
     """This engine, as *request* asked it: `https://batch.example.com`."""
     return f"{request.url.scheme}://{request.url.netloc}"
@@ -205,6 +211,8 @@ def _environment() -> Environment:
             "standing": state_badge,
             "happened": event_text.event_words,
             "reason": event_text.event_reason,
+            "unraised": budgets.without_raising,
+            "raising": _raising,
         },
         globals={"version": VERSION},
         undefined_behavior="strict",
