@@ -30,7 +30,8 @@ def a_cost(nanos: int, unpriced: int, *names: str) -> JobCost:
 
 def drawn(part: str, **context: object) -> str:
     """The text of a part of a page."""
-    return page.render(part, {"sandbox": False, "job": {"state": "running", "public_id": "job-abc"}, **context})
+    facts = {"sandbox": False, "may_steer": True, "job": {"state": "running", "public_id": "job-abc"}}
+    return page.render(part, {**facts, **context})
 
 
 @pytest.mark.parametrize(
