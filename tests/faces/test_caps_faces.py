@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 from faces.api_world import NDJSON, api, lines
-from faces.cli_world import Program, program_in, request, write_lines
+from faces.cli_world import Program, request, write_lines
 from faces.client_world import requests, short_runtime_folder
 from faces.messages_world import requests as sdk_requests
 from faces.messages_world import served
@@ -23,12 +23,6 @@ from orchestrator import BudgetExceeded, BudgetRefused, Orchestrator, UnknownPri
 
 MODEL: Final = "claude-x-9"
 SEARCH: Final[dict[str, object]] = {"tools": [{"type": "web_search_20260209", "name": "web_search"}]}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

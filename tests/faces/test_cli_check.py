@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from faces.cli_world import Program, ids_in, program_in, request, write_lines
+from faces.cli_world import Program, ids_in, request, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,12 +18,6 @@ from orchestrator.domain.prime_plan import Packer
 from orchestrator.store.location import SqliteLocation
 from orchestrator.views.check_report import IdRegister
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, long_log
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 def test_the_plan_is_what_will_be_sent(program: Program) -> None:

@@ -5,23 +5,15 @@ from __future__ import annotations
 import os
 import pty
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import pytest
-from faces.cli_world import Program, program_in, request, sandbox_at, write_lines
+from faces.cli_world import Program, request, sandbox_at, write_lines
 from support.forked import PIPE, start
 
 #: Less than any request costs.
 LOW: Final = {"ORCHESTRATOR_BUDGET__CONFIRM_ABOVE": "$0.000000001"}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 def on_a_terminal(program: Program, answer: bytes, *args: str, env: dict[str, str]) -> tuple[int, str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-import pytest
-from faces.cli_world import Program, ids_in, program_in, write_lines
+from faces.cli_world import Program, ids_in, write_lines
 
 MODEL = ("-m", "claude-haiku-4-5")
 
@@ -16,12 +13,6 @@ MODEL = ("-m", "claude-haiku-4-5")
 def line(number: int, **body: object) -> dict[str, object]:
     said = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, **body}
     return {"custom_id": f"r{number}", "method": "POST", "url": "/v1/chat/completions", "body": said}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 def test_a_file_is_written_with_a_list_of_what_was_left_out(program: Program) -> None:

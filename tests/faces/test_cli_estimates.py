@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from faces.cli_world import KEEPING, Program, program_in, request, sandbox_at, write_lines
+from faces.cli_world import KEEPING, Program, request, sandbox_at, write_lines
 
 from benchmarks import inputs
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize("kind", inputs.KINDS)

@@ -6,19 +6,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from faces.cli_world import Program, program_in
+from faces.cli_world import Program
 
 from orchestrator.config import default_socket_path
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 def test_a_running_engine_is_healthy_and_a_stopped_one_is_not(program: Program) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from faces.cli_world import Program, program_in, request
+from faces.cli_world import Program, request
 
 from orchestrator.cli.group import COMMANDS, LazyGroup, command_paths
 from orchestrator.cli.main import cli
@@ -32,12 +30,6 @@ HEAVY = {
     "genai_prices",
     "jsonschema_rs",
 }
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)

@@ -7,20 +7,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-from faces.cli_world import Program, program_in, select_a_moment
+from faces.cli_world import Program, select_a_moment
 
 KEY = {"ANTHROPIC_API_KEY": "sk-ant-none", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as made:
-        yield made
 
 
 def found(pattern: str, text: str) -> str:

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from faces.cli_world import Program, ids_in, program_in, request, write_lines
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
+from faces.cli_world import Program, ids_in, request, write_lines
 
 
 def test_four_commands_mend_three_causes_and_leave_the_results_in_input_order(program: Program) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import tomllib
-from collections.abc import Iterator
 from copy import deepcopy
 from datetime import date
 from decimal import Decimal
@@ -14,7 +13,7 @@ from pathlib import Path
 import genai_prices
 import pytest
 from click.testing import CliRunner
-from faces.cli_world import Program, program_in, request, write_lines
+from faces.cli_world import Program, request, write_lines
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelPrice, PriceVariant, StartDateConstraint
 
@@ -23,13 +22,6 @@ from orchestrator.cli.options import GlobalOptions
 from orchestrator.config import PricesSection
 from orchestrator.prices import package_prices
 from orchestrator.prices.price_book import PriceBook
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
-
 
 FREE = "input = 0, output = 0, cache_write_5m = 0, cache_write_1h = 0, cache_read = 0"
 

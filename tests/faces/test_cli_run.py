@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from faces.cli_world import SLOW, Program, ids_in, program_in, request, results_in, write_lines
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
+from faces.cli_world import SLOW, Program, ids_in, request, results_in, write_lines
 
 
 def test_a_file_becomes_a_file_of_answers_in_its_order(program: Program) -> None:

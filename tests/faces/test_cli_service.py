@@ -8,22 +8,15 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faces.cli_world import Program, program_in
+from faces.cli_world import Program
 from support.tools import needed_tool
 
 from orchestrator.api_side import credentials_for
 from orchestrator.cli.systemd import Installation, quadlet, system_unit, user_unit
 from orchestrator.config import load_settings
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize("flags", [(), ("--sandbox",), ("--user",), ("--user", "--sandbox")], ids=" ".join)

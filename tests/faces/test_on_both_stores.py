@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +21,6 @@ from orchestrator.cli.main import cli
 
 #: What is only of a file, or says what a store is; and the two that serve, which the script starts by itself.
 _APART: Final = {"doctor", "config show", "db backup", "db compact", "db move", "serve", "sandbox"}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 def plays(folder: Path, env: dict[str, str]) -> list[Said]:

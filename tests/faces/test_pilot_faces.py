@@ -12,18 +12,12 @@ from subprocess import DEVNULL, Popen
 
 import pytest
 from faces.api_world import NDJSON, api, lines
-from faces.cli_world import Program, program_in, request, write_lines
+from faces.cli_world import Program, request, write_lines
 from faces.client_world import requests, short_runtime_folder
 from faces.test_cli_confirm import LOW
 from support.world import in_a_loop
 
 from orchestrator import NeedsPerson, Orchestrator, UsageError
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

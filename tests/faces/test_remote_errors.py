@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
+from faces.cli_world import Program, ids_in, request, results_in, write_lines
 from faces.remote_world import Daemon, daemon_in
 from support.forked import run
 
@@ -21,13 +21,6 @@ from orchestrator.client.server_address import Server
 from orchestrator.client.transport import ServerTransport
 
 BRISK = {"ORCHESTRATOR_SANDBOX__SPEED": "30", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.05s"}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    """A program in a home of its own."""
-    with program_in(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from faces.api_world import api
-from faces.cli_world import Program, program_in
+from faces.cli_world import Program
 from faces.client_world import QUICK, short_runtime_folder
 from faces.test_dashboard_pages import dashboard, finished
 
@@ -147,12 +147,6 @@ def test_http_counts_invalid_answers_and_finds_them(tmp_path: Path) -> None:
                 assert "2 invalid answers" in (await client.get(path)).text
 
     asyncio.run(check())
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 def test_one_command_from_a_table_to_a_column_of_labels(program: Program) -> None:

@@ -9,18 +9,12 @@ from pathlib import Path
 
 import pytest
 from faces.api_world import NDJSON, api, lines
-from faces.cli_world import Program, program_in, request, sandbox_at, write_lines
+from faces.cli_world import Program, request, sandbox_at, write_lines
 from faces.client_world import requests, short_runtime_folder
 from faces.test_cli_confirm import LOW
 from support.world import in_a_loop
 
 from orchestrator import Orchestrator, UsageError
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with program_in(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)
