@@ -313,7 +313,7 @@ def test_a_cap_that_stops_a_job_is_changed_from_where_that_is_told(tmp_path: Pat
             return job
 
         job = await stopped(max_cost="0.000001")
-        change = f'<a href="/confirm?verb=cap&amp;job={job}">Change the cap</a>'
+        change = f'<a class="link" href="/confirm?verb=cap&amp;job={job}">Change the cap</a>'
         for path in ("/", f"/jobs/{job}", f"/jobs/{job}?tab=events", "/events"):
             shown = (await client.get(path)).text
             assert "raise it, and the job goes on" in shown
