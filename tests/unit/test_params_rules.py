@@ -168,7 +168,7 @@ def test_the_new_version_refuses_what_the_old_one_takes(changes: dict[str, objec
 
 def test_betas_inside_params_are_sent_to_the_flag() -> None:
     """Betas are a header of the whole batch."""
-    assert "--beta" in problems_in(encoded(betas=["x"]), NEW)[0].remedy
+    assert problems_in(encoded(betas=["x"]), NEW)[0].remedy == "remove it, and name it as a beta of the job"
 
 
 def test_every_problem_of_one_request_is_told() -> None:
