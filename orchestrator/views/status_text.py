@@ -84,7 +84,7 @@ def batch_words(status: JobStatus) -> str:
     """`batches 1/2 ended, 1 in flight`; a plus where more will be planned."""
     ended, known = batches_ended(status)
     more = "+" if status.job.to_send > 0 and status.job.state is not JobState.CANCELING else ""
-    first = f"batches {ended}/{known}{more} ended" if known else "batches none planned yet"
+    first = f"batches {ended}/{known}{more} ended" if known else "no batch is planned yet"
     return ", ".join([first, *batch_parts(status)])
 
 

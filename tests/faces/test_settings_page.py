@@ -42,6 +42,7 @@ def test_what_is_in_force_and_from_where(tmp_path: Path) -> None:
         assert all(f'<tr id="{row.name}">' in page for row in rows)
         assert f'"{tmp_path / "x.db"}"' in page
         assert "not set: no cap" in page
+        assert ("<code>serve</code>" in page, "`" in page) == (True, False)
         of_set = html.unescape((await client.get("/settings?only=set")).text)
         assert '<tr id="database.path">' in of_set
         assert '<tr id="log.format">' not in of_set

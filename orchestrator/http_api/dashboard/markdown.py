@@ -52,18 +52,19 @@ def pieces(text: str) -> list[MarkdownBlock]:
 
 
 def _paragraph(lines: list[str]) -> list[MarkdownBlock]:
-    return [MarkdownBlock("text", tuple(_spans("\n".join(lines))))] if lines else []
+    return [MarkdownBlock("text", tuple(spans("\n".join(lines))))] if lines else []
 
 
 def _special(line: str) -> list[MarkdownBlock]:
     if heading := _HEADING.match(line):
-        return [MarkdownBlock("heading", tuple(_spans(heading[2])))]
+        return [MarkdownBlock("heading", tuple(spans(heading[2])))]
     if item := _ITEM.match(line):
-        return [MarkdownBlock("item", tuple(_spans(item[1])))]
+        return [MarkdownBlock("item", tuple(spans(item[1])))]
     return []
 
 
-def _spans(text: str) -> Iterator[tuple[str, str]]:
+def spans(text: str) -> Iterator[tuple[str, str]]:
+    """(kind, text) of the parts of *text* with no structure but these: "plain", "code" or "strong"."""
     at = 0
     for match in _SPAN.finditer(text):
         if match.start() > at:

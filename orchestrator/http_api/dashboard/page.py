@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, Response
 from orchestrator.domain import budgets, errors, humanize, money
 from orchestrator.domain.access import AccessRole
 from orchestrator.domain.urls import is_loopback
+from orchestrator.http_api.dashboard import markdown
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.dashboard.static_files import asset_url
 from orchestrator.http_api.request_scope import session_of
@@ -209,6 +210,7 @@ def _environment() -> Environment:
             "exact": _exact,
             "asset": asset_url,
             "standing": state_badge,
+            "spans": lambda text: list(markdown.spans(text)),
             "happened": event_text.event_words,
             "reason": event_text.event_reason,
             "unraised": budgets.without_raising,
