@@ -146,10 +146,11 @@ class Lives:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await life.ended.wait()
+        if self.loop.is_dead(life.number):  # killed, perhaps after the very callback in which it would have ended
+            return stay
         if task.done():
             return self._ended_by_itself(life, task)
-        if not self.loop.is_dead(life.number):
-            self.kill(life.number, "by the clock")
+        self.kill(life.number, "by the clock")
         return stay
 
     @property
