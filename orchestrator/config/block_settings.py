@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from orchestrator.config.setting import Meaning
-from orchestrator.config.values import SettingOrigin
+from orchestrator.config.setting import REFUSED, Key, Meaning
+from orchestrator.config.values import SettingOrigin, ValueKind, toml_text
 from orchestrator.domain.errors import UsageError
 
 
@@ -22,6 +22,20 @@ class BlockPlace:
     def refuse(self, what: str, hint: str) -> NoReturn:
         """Raise UsageError."""
         raise UsageError(f"{self.source.label}: [[{self.name}]] number {self.number} {what}", hint=hint) from None
+
+
+def blocks_key(name: str, read: Callable[[object, SettingOrigin], object]) -> Key:
+    """The setting of the blocks *name*. read: raises UsageError itself, for it knows more than a kind of value does."""
+    kind = ValueKind(expected=f"tables [[{name}]]", read=read)
+    return Key(section=name, key="", default=(), meaning=Meaning(kind=kind, means="", project=REFUSED))
+
+
+def example_block(name: str, fields: Mapping[str, Meaning]) -> Iterator[str]:
+    """A block in the example file, commented out twice: there is no default to restore."""
+    yield f"# [[{name}]]"
+    for key, meaning in fields.items():
+        yield from (f"# # {line}" for line in meaning.means.split("\n"))
+        yield f"# {key} = {meaning.example or toml_text(False)}"
 
 
 def read_blocks(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from orchestrator.config import values
-from orchestrator.config.block_settings import read_blocks
+from orchestrator.config.block_settings import blocks_key, example_block, read_blocks
 from orchestrator.config.setting import META, NOT_HERE, REFUSED, Key, Meaning, means
 from orchestrator.config.values import SettingOrigin, toml_text
 from orchestrator.domain.access import DEFAULT_NAME, NAME_RULE, AccessRole, is_token_name
@@ -77,19 +77,15 @@ _FIELDS: Final[Mapping[str, Meaning]] = {each.name: each.metadata[META] for each
 
 
 def tokens_key() -> Key:
-    """The setting for `load_settings`, with a reader that raises UsageError."""
-    kind = values.ValueKind(expected="tables [[tokens]]", read=_read)
-    return Key(section=TOKENS, key="", default=(), meaning=Meaning(kind=kind, means="", project=REFUSED))
+    """The setting of these blocks."""
+    return blocks_key(TOKENS, _read)
 
 
 def token_example_lines() -> Iterator[str]:
     """A block for the example file, as a comment."""
     yield "# Tokens of a team: who may ask the daemon, beside the one token of [server]. None, unless you add one."
     yield f"# {NOT_HERE}. Taken over with SIGHUP."
-    yield f"# [[{TOKENS}]]"
-    for name, meaning in _FIELDS.items():
-        yield from (f"# # {line}" for line in meaning.means.split("\n"))
-        yield f"# {name} = {meaning.example}"
+    yield from example_block(TOKENS, _FIELDS)
 
 
 def token_settings() -> Iterator[tuple[str, Meaning]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.config import values
-from orchestrator.config.block_settings import BlockPlace, read_blocks
+from orchestrator.config.block_settings import BlockPlace, blocks_key, example_block, read_blocks
 from orchestrator.config.setting import META, NOT_HERE, REFUSED, Key, Meaning, means
 from orchestrator.config.values import SettingOrigin, toml_text
 from orchestrator.domain.notices import SUBSCRIBABLE
@@ -76,19 +76,15 @@ _FIELDS: Final[Mapping[str, Meaning]] = {each.name: each.metadata[META] for each
 
 
 def webhooks_key() -> Key:
-    """The setting for `load_settings`. Its reader raises UsageError itself, for it knows more than a kind does."""
-    kind = values.ValueKind(expected="tables [[webhooks]]", read=_read)
-    return Key(section=WEBHOOKS, key="", default=(), meaning=Meaning(kind=kind, means="", project=REFUSED))
+    """The setting of webhooks, for `load_settings`."""
+    return blocks_key(WEBHOOKS, _read)
 
 
 def example_lines() -> Iterator[str]:
-    """The block in the example file, commented out twice: there is no default to restore."""
+    """What the example file says of webhooks."""
     yield "# Webhooks: programs that are told of what happens, one block for each. None, unless you add one."
     yield f"# {NOT_HERE}."
-    yield f"# [[{WEBHOOKS}]]"
-    for name, meaning in _FIELDS.items():
-        yield from (f"# # {line}" for line in meaning.means.split("\n"))
-        yield f"# {name} = {meaning.example or toml_text(False)}"
+    yield from example_block(WEBHOOKS, _FIELDS)
 
 
 def webhook_settings() -> Iterator[tuple[str, Meaning]]:
